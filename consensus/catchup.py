@@ -1,0 +1,59 @@
+"""How a replica that missed blocks gets them, and how others serve it (L3, L5)."""
+
+from typing import Protocol
+
+from consensus.certificates import FinalityCertificate
+from consensus.leaf import Block, Leaf
+from consensus.messages import (
+    RANGE_BLOCKS_MAX,
+    RANGE_PATH_MAX,
+    LeafRequest,
+    LeafResponse,
+    RangeRequest,
+    RangeResponse,
+    StorageRequest,
+)
+from consensus.types import Commitment, Height
+
+RANGE_BYTES_MAX = 4 * 1024 * 1024
+"""Payload bytes in one answer, give or take the last block: two full payloads, well inside a frame."""
+
+
+class BlockSource(Protocol):
+    """What serving a peer needs of storage. Reads only."""
+
+    def read_block(self, commitment: Commitment) -> Block | None:
+        """A block that this node has voted for or decided."""
+        ...
+
+    def read_decided(self, from_height: Height, *, blocks_max: int, bytes_max: int) -> list[Block]:
+        """Decided blocks from this height on, in order; stops before `bytes_max` of payload, but never before one block."""
+        ...
+
+    def read_finality_proof(
+        self, height: Height, *, leaves_max: int
+    ) -> tuple[tuple[Leaf, ...], FinalityCertificate] | None:
+        """The leaves above `height` up to the nearest one with an FC, and that FC; no leaves when `height` has one itself.
+
+        None when there is none within `leaves_max`.
+        """
+        ...
+
+
+def answer(request: StorageRequest, source: BlockSource) -> LeafResponse | RangeResponse | None:
+    """None when this node has nothing to offer. Genesis is never served: everyone computes it."""
+    match request:
+        case LeafRequest(leaf=commitment):
+            block = source.read_block(commitment)
+            return None if block is None else LeafResponse(block.leaf, block.payload)
+        case RangeRequest(from_height=from_height):
+            blocks = source.read_decided(
+                Height(max(1, from_height)), blocks_max=RANGE_BLOCKS_MAX, bytes_max=RANGE_BYTES_MAX
+            )
+            if not blocks:
+                return None
+            proof = source.read_finality_proof(blocks[-1].leaf.height, leaves_max=RANGE_PATH_MAX)
+            if proof is None:
+                return None
+            path, fc = proof
+            return RangeResponse(tuple(LeafResponse(block.leaf, block.payload) for block in blocks), path, fc)

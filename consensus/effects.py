@@ -1,0 +1,166 @@
+"""What a replica wants done, as values; and `batch`, which turns one turn's wishes into one write and what may follow it.
+
+Durability is data (R8): a message that depends on the safety record stands in the `then` of the `Persist` that carries
+the record, so no runtime can send it early without going out of its way.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from consensus.certificates import FinalityCertificate
+from consensus.events import Timer
+from consensus.evidence import Evidence
+from consensus.leaf import Block
+from consensus.messages import Message
+from consensus.safety import SafetyRecord
+from consensus.types import Commitment, Microseconds, ValidatorId, View
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    to: ValidatorId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """To every other validator of the stake table. The replica has handled its own copy already."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Make the record and the blocks durable, then release `then` (R8)."""
+
+    record: SafetyRecord
+    blocks: tuple[Block, ...] = ()
+    then: tuple[Send | Broadcast, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Fire once at `deadline`; replaces an earlier one of the same timer."""
+
+    timer: Timer
+    deadline: Microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPayload:
+    """This replica leads `view`: answer with `PayloadBuilt`, at once when there are transactions, else at `deadline` (L6).
+
+    `ancestors` are the undecided blocks that the proposal will extend, oldest first: what stands in them must not
+    stand in the payload again.
+    """
+
+    view: View
+    parent: Commitment
+    ancestors: tuple[Block, ...]
+    bytes_max: int
+    deadline: Microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPayload:
+    """Ask the application whether it accepts the payload of `block` on top of `ancestors`; answer with `PayloadReady` (R3b)."""
+
+    block: Block
+    ancestors: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """These blocks are final: consecutive, oldest first, each reported once (R6).
+
+    `fc` certifies the last of them, or in catch-up a descendant of it.
+    """
+
+    blocks: tuple[Block, ...]
+    fc: FinalityCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class EnteredView:
+    """For logs, metrics and the mempool's forwarding. `timed_out` tells whether the view before ended by a TC."""
+
+    view: View
+    leader: ValidatorId | None
+    """None while the block that the next proposal extends has not arrived."""
+    timed_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """This replica has stopped voting in `view`: its timer fired, others timed out, or the leader's connection is gone."""
+
+    view: View
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Proof of an offence (E1 to E3)."""
+
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A message was valid by itself but not here: it changed nothing. `reason` is a short stable label."""
+
+    sender: ValidatorId
+    reason: str
+    detail: str
+
+
+Effect: TypeAlias = (
+    Send
+    | Broadcast
+    | Persist
+    | SetTimer
+    | BuildPayload
+    | CheckPayload
+    | Decide
+    | EnteredView
+    | TimedOut
+    | Report
+    | Drop
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One turn: write all of this in one transaction and sync it, then release in order."""
+
+    record: SafetyRecord | None
+    blocks: tuple[Block, ...]
+    decides: tuple[Decide, ...]
+    release: tuple[Effect, ...]
+
+    @property
+    def must_sync(self) -> bool:
+        """Whether anything in `release` depends on the write. Decided blocks alone can be fetched again."""
+        return self.record is not None
+
+
+def batch(effects: Iterable[Effect]) -> Batch:
+    """Effects of one turn -> one write, and what may happen after it. The order of the effects is kept.
+
+    Of several records only the last is written: each contains all that the earlier ones said.
+    """
+    record: SafetyRecord | None = None
+    blocks: dict[Commitment, Block] = {}
+    decides: list[Decide] = []
+    release: list[Effect] = []
+    for effect in effects:
+        if isinstance(effect, Persist):
+            record = effect.record
+            blocks.update((block.commitment, block) for block in effect.blocks)
+            release.extend(effect.then)
+            continue
+        if isinstance(effect, Decide):
+            decides.append(effect)
+        release.append(effect)
+    return Batch(record, tuple(blocks.values()), tuple(decides), tuple(release))

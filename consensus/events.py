@@ -1,0 +1,66 @@
+"""What can happen to a replica. Nothing else changes it.
+
+Every event is handled together with the time at which it happened, so the core needs no clock.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from consensus.messages import ReplicaMessage
+from consensus.types import Commitment, ValidatorId, View
+from consensus.validation import Deferred, Verified
+
+
+class Timer(Enum):
+    """The two timers of a replica. Setting one again replaces it."""
+
+    VIEW = "view"
+    FETCH = "fetch"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first event of a process, after a fresh start or a restart from its record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message that validation let through, from a validator whose identity the transport has proven."""
+
+    sender: ValidatorId
+    item: Verified[ReplicaMessage] | Deferred
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The deadline of the last `SetTimer` for this timer has passed. A stale one does no harm."""
+
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """The transport lost its connection to this validator (L2)."""
+
+    validator: ValidatorId
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadBuilt:
+    """The answer to `BuildPayload`; ignored when its view is over."""
+
+    view: View
+    parent: Commitment
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadReady:
+    """The answer to `CheckPayload`: the application has looked at the payload of this leaf."""
+
+    leaf: Commitment
+    accepted: bool
+
+
+Event: TypeAlias = Started | Received | TimerFired | PeerLost | PayloadBuilt | PayloadReady

@@ -1,0 +1,146 @@
+"""Everything that crosses the wire between replicas, and its strict codec (section 2, P4).
+
+One MessagePack array per message, first element the tag. `decode` accepts exactly the bytes that `encode` makes: no
+unknown field, no trailing byte, no longer form of a number, no other order.
+"""
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from consensus.certificates import FinalityCertificate, QuorumCertificate, TimeoutCertificate
+from consensus.errors import InvalidMessage
+from consensus.leaf import Leaf
+from consensus.types import (
+    WireCommitment,
+    WireEpoch,
+    WireHeight,
+    WireSignature,
+    WireValidatorId,
+    WireView,
+)
+
+RANGE_BLOCKS_MAX = 512
+"""Blocks in one answer to a range request; the answer is bounded in bytes as well, this bounds the objects."""
+RANGE_PATH_MAX = 2048
+"""Leaves between the last block of an answer and the leaf that its FC certifies."""
+FORWARD_TRANSACTIONS_MAX = 65_536
+"""Transactions in one forwarded batch."""
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    pass
+
+
+class QuorumProposal(_Message, frozen=True, tag=1):
+    """The leader of `leaf.view` proposes it; `signature` is over the leaf's commitment."""
+
+    leaf: Leaf
+    payload: bytes
+    signature: WireSignature
+
+
+class QuorumVote(_Message, frozen=True, tag=2):
+    epoch: WireEpoch
+    view: WireView
+    leaf: WireCommitment
+    voter: WireValidatorId
+    signature: WireSignature
+
+
+class FinalizeVote(_Message, frozen=True, tag=3):
+    epoch: WireEpoch
+    view: WireView
+    leaf: WireCommitment
+    voter: WireValidatorId
+    signature: WireSignature
+
+
+class TimeoutVote(_Message, frozen=True, tag=4):
+    """`high_qc_view` is signed and never changes for a view; `high_qc` may be newer by the time of a repetition (R7)."""
+
+    epoch: WireEpoch
+    view: WireView
+    high_qc_view: WireView
+    voter: WireValidatorId
+    signature: WireSignature
+    high_qc: QuorumCertificate
+    entry_tc: TimeoutCertificate | None
+
+
+class StatusRequest(_Message, frozen=True, tag=5):
+    """Sent after a start: "this is where I am, what have I missed?"."""
+
+    epoch: WireEpoch
+    view: WireView
+
+
+class StatusResponse(_Message, frozen=True, tag=6):
+    """The highest certificates that a replica knows: the answer to a peer that is behind (L3)."""
+
+    high_qc: QuorumCertificate
+    fc: FinalityCertificate | None
+    entry_tc: TimeoutCertificate | None
+
+
+class LeafRequest(_Message, frozen=True, tag=7):
+    leaf: WireCommitment
+
+
+class LeafResponse(_Message, frozen=True, tag=8):
+    leaf: Leaf
+    payload: bytes
+
+
+class RangeRequest(_Message, frozen=True, tag=9):
+    """Decided blocks from this height on, please."""
+
+    from_height: WireHeight
+
+
+class RangeResponse(_Message, frozen=True, tag=10):
+    """Consecutive decided blocks, and the proof: the leaves from the last block on to the one that `fc` certifies (L5)."""
+
+    blocks: Annotated[tuple[LeafResponse, ...], Meta(min_length=1, max_length=RANGE_BLOCKS_MAX)]
+    path: Annotated[tuple[Leaf, ...], Meta(max_length=RANGE_PATH_MAX)]
+    fc: FinalityCertificate
+
+
+class TransactionForward(_Message, frozen=True, tag=11):
+    """Transactions that a node accepted, on their way to a leader. Of no interest to the replica."""
+
+    transactions: Annotated[tuple[bytes, ...], Meta(max_length=FORWARD_TRANSACTIONS_MAX)]
+
+
+Vote: TypeAlias = QuorumVote | FinalizeVote
+ReplicaMessage: TypeAlias = (
+    QuorumProposal
+    | QuorumVote
+    | FinalizeVote
+    | TimeoutVote
+    | StatusRequest
+    | StatusResponse
+    | LeafResponse
+    | RangeResponse
+)
+"""What a replica handles."""
+StorageRequest: TypeAlias = LeafRequest | RangeRequest
+"""What is answered from storage, see `consensus.catchup.answer`."""
+Message: TypeAlias = ReplicaMessage | StorageRequest | TransactionForward
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+encode = _encoder.encode
+
+
+def decode(frame: bytes) -> Message:
+    """Raises `InvalidMessage` ("malformed" or "non_canonical") for anything that `encode` would not have made."""
+    try:
+        message = _decoder.decode(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMessage("malformed", str(error)) from error
+    if _encoder.encode(message) != frame:
+        raise InvalidMessage("non_canonical", f"{type(message).__name__} in another form than its only one")
+    return message

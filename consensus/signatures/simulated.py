@@ -1,0 +1,33 @@
+"""Signatures for the simulator: a keyed hash that anyone can compute.
+
+An adversary in a simulation may hold only its own secrets, by construction of the simulation; this scheme does not
+enforce it. Never for a network. A wrong key, statement or signature still fails to verify, so forgeries are caught.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+SIGNATURE_BYTES = 16
+
+
+class Simulated:
+    """Secret = public key; a signature is a 16-byte BLAKE2b of the statement keyed by it."""
+
+    name = "simulated"
+
+    def derive_public_key(self, secret: bytes) -> bytes:
+        return secret
+
+    def sign(self, secret: bytes, statement: bytes) -> bytes:
+        return blake2b(statement, digest_size=SIGNATURE_BYTES, key=secret).digest()
+
+    def verify(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
+        return blake2b(statement, digest_size=SIGNATURE_BYTES, key=public_key).digest() == signature
+
+    def combine(self, signatures: Sequence[bytes]) -> bytes:
+        return b"".join(signatures)
+
+    def verify_combined(self, public_keys: Sequence[bytes], statements: Sequence[bytes], proof: bytes) -> bool:
+        if len(statements) != len(public_keys):
+            return False
+        return b"".join(map(self.sign, public_keys, statements)) == proof
