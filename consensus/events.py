@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from consensus.messages import ReplicaMessage
+from consensus.messages import SingleMessage
 from consensus.types import Commitment, ValidatorId, View
 from consensus.validation import Deferred, Verified
 
@@ -29,7 +29,7 @@ class Received:
     """A message that validation let through, from a validator whose identity the transport has proven."""
 
     sender: ValidatorId
-    item: Verified[ReplicaMessage] | Deferred
+    item: Verified[SingleMessage] | Deferred
 
 
 @dataclass(frozen=True, slots=True)

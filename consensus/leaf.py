@@ -101,3 +101,31 @@ def make_genesis(epoch: Epoch, timestamp_ms: int, ledger: Commitment) -> Block:
         timeout_certificate=None,
     )
     return Block(leaf, b"")
+
+
+def make_leaf(
+    parent: Block,
+    *,
+    view: View,
+    proposer: ValidatorId,
+    timestamp_ms: int,
+    payload: bytes,
+    ledger: Commitment,
+    justify_qc: QuorumCertificate,
+    timeout_certificate: TimeoutCertificate | None,
+) -> Leaf:
+    """The leaf that follows `parent`; its timestamp never falls below the parent's."""
+    return Leaf(
+        version=LEAF_VERSION,
+        epoch=parent.leaf.epoch,
+        view=view,
+        height=Height(parent.leaf.height + 1),
+        parent=parent.commitment,
+        proposer=proposer,
+        timestamp_ms=max(timestamp_ms, parent.leaf.timestamp_ms),
+        payload=compute_payload_commitment(payload),
+        payload_bytes=len(payload),
+        ledger=ledger,
+        justify_qc=justify_qc,
+        timeout_certificate=timeout_certificate,
+    )

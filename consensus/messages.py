@@ -114,16 +114,9 @@ class TransactionForward(_Message, frozen=True, tag=11):
 
 
 Vote: TypeAlias = QuorumVote | FinalizeVote
-ReplicaMessage: TypeAlias = (
-    QuorumProposal
-    | QuorumVote
-    | FinalizeVote
-    | TimeoutVote
-    | StatusRequest
-    | StatusResponse
-    | LeafResponse
-    | RangeResponse
-)
+SingleMessage: TypeAlias = QuorumProposal | TimeoutVote | StatusRequest | StatusResponse | LeafResponse | RangeResponse
+"""What is seldom enough to be checked whole on arrival; votes are not."""
+ReplicaMessage: TypeAlias = SingleMessage | Vote
 """What a replica handles."""
 StorageRequest: TypeAlias = LeafRequest | RangeRequest
 """What is answered from storage, see `consensus.catchup.answer`."""

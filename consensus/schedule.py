@@ -29,7 +29,7 @@ class StakeWeightedRotation:
     def __init__(self, table: StakeTable) -> None:
         self._cycle = compute_rotation(table)
 
-    def leader(self, view: View, parent: Leaf) -> ValidatorId:  # noqa: ARG002 - the bench will look at the parent
+    def leader(self, view: View, parent: Leaf) -> ValidatorId:
         return self._cycle[view % len(self._cycle)]
 
 

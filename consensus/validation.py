@@ -19,15 +19,16 @@ from consensus.messages import (
     QuorumVote,
     RangeResponse,
     ReplicaMessage,
+    SingleMessage,
     StatusRequest,
     StatusResponse,
     TimeoutVote,
     Vote,
 )
 from consensus.signatures import Domain, make_statement
-from consensus.types import Commitment, Epoch, ValidatorId
+from consensus.types import Commitment, Epoch, Microseconds, ValidatorId
 
-M = TypeVar("M", bound=ReplicaMessage, covariant=True)
+M = TypeVar("M", bound=SingleMessage, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class MessageValidator:
             context.network_id, context.scheme, context.stake_table, context.genesis_qc
         )
 
-    def validate(self, sender: ValidatorId, message: ReplicaMessage) -> Verified[ReplicaMessage] | Deferred:
+    def validate(self, sender: ValidatorId, message: ReplicaMessage) -> Verified[SingleMessage] | Deferred:
         """Raises `InvalidMessage`. `sender` is the validator that the connection has proven to be at its other end."""
         match message:
             case QuorumVote() | FinalizeVote():
@@ -178,3 +179,26 @@ class MessageValidator:
     def _check_epoch(self, epoch: Epoch) -> None:
         if epoch != self._context.epoch:
             raise InvalidMessage("wrong_epoch", f"epoch {epoch}, this is {self._context.epoch}", retry=True)
+
+
+def find_flaw(leaf: Leaf, parent: Leaf, leader: ValidatorId, now: Microseconds, context: EpochContext) -> str | None:
+    """R3b, what needs the parent: None when `leaf` may follow it, else what is wrong with it.
+
+    The proposer's signature, the certificates and the payload have been checked by `MessageValidator`.
+    """
+    if leaf.proposer != leader:
+        return f"validator {leaf.proposer} proposed in view {leaf.view}, its leader is {leader}"
+    if parent.view >= leaf.view:
+        return f"view {leaf.view} on a parent of view {parent.view}"
+    if leaf.justify_qc.view != parent.view:
+        return f"justify_qc of view {leaf.justify_qc.view} on a parent of view {parent.view}"
+    if leaf.height != parent.height + 1:
+        return f"height {leaf.height} on a parent at height {parent.height}"
+    if leaf.ledger != context.stake_table.commitment:
+        return "another ledger than the parent leads to"
+    if leaf.timestamp_ms < parent.timestamp_ms:
+        return f"timestamp {leaf.timestamp_ms} ms, before its parent's {parent.timestamp_ms}"
+    latest_ms = (now + context.parameters.clock_skew_max) // 1000
+    if leaf.timestamp_ms > latest_ms:
+        return f"timestamp {leaf.timestamp_ms} ms is ahead of this clock by more than is allowed"
+    return None

@@ -1,0 +1,110 @@
+"""Votes in, certificates out (R4, R6, R7): the tallies, and what they need to make a certificate of a quorum."""
+
+from typing import TypeAlias
+
+from consensus.certificates import (
+    FinalityCertificate,
+    QuorumCertificate,
+    TimeoutCertificate,
+    assemble_finality_certificate,
+    assemble_quorum_certificate,
+    assemble_timeout_certificate,
+)
+from consensus.context import EpochContext
+from consensus.effects import Drop, Report
+from consensus.evidence import DoubleFinalize, DoubleVote
+from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote
+from consensus.tally import Conflict, Forged, Quorum, TimeoutTally, VoteTally, select_high_qc
+from consensus.types import View
+from consensus.validation import MessageValidator
+
+Finding: TypeAlias = Report | Drop
+"""What a tally noticed besides a quorum: an offence, or a forgery."""
+
+
+class Certifier:
+    """Counts the votes of one replica's view of the network and assembles each certificate once."""
+
+    def __init__(self, context: EpochContext, validator: MessageValidator) -> None:
+        self._context = context
+        self._verified = validator.certificates
+        self._votes: VoteTally[QuorumVote] = VoteTally(context.stake_table, validator.is_genuine)
+        self._finalizes: VoteTally[FinalizeVote] = VoteTally(context.stake_table, validator.is_genuine)
+        self._timeouts = TimeoutTally(context.stake_table)
+        self._qcs: dict[View, QuorumCertificate] = {}
+
+    def get_qc(self, view: View) -> QuorumCertificate | None:
+        return self._qcs.get(view)
+
+    def note_qc(self, qc: QuorumCertificate) -> bool:
+        """Remember a verified QC; False when one of its view is known already."""
+        if qc.view in self._qcs:
+            return False
+        self._qcs[qc.view] = qc
+        return True
+
+    def add_vote(self, vote: QuorumVote, *, genuine: bool) -> tuple[QuorumCertificate | None, list[Finding]]:
+        """R4: QuorumVotes of success_threshold for one leaf make its QC."""
+        context = self._context
+        qc: QuorumCertificate | None = None
+        findings: list[Finding] = []
+        for outcome in self._votes.add(vote, genuine=genuine):
+            match outcome:
+                case Quorum(view, leaf, signatures):
+                    qc = assemble_quorum_certificate(
+                        context.scheme, context.stake_table, context.epoch, view, leaf, signatures
+                    )
+                    self._verified.remember(qc)
+                case Conflict(first, second):
+                    findings.append(Report(DoubleVote(first, second)))
+                case Forged(voter):
+                    findings.append(Drop(voter, "bad_signature", f"quorum vote of view {vote.view}"))
+        return qc, findings
+
+    def add_finalize(self, vote: FinalizeVote, *, genuine: bool) -> tuple[FinalityCertificate | None, list[Finding]]:
+        """R6: FinalizeVotes of success_threshold, together with the QC of their leaf, make its FC."""
+        fc: FinalityCertificate | None = None
+        findings: list[Finding] = []
+        for outcome in self._finalizes.add(vote, genuine=genuine):
+            match outcome:
+                case Quorum(view):
+                    fc = self.find_fc(view)
+                case Conflict(first, second):
+                    findings.append(Report(DoubleFinalize(first, second)))
+                case Forged(voter):
+                    findings.append(Drop(voter, "bad_signature", f"finalize vote of view {vote.view}"))
+        return fc, findings
+
+    def find_fc(self, view: View) -> FinalityCertificate | None:
+        """The FC of this view, once both its votes and its QC are here, in whichever order they came."""
+        quorum, qc = self._finalizes.get_quorum(view), self._qcs.get(view)
+        if quorum is None or qc is None or qc.leaf != quorum.leaf:
+            return None
+        fc = assemble_finality_certificate(self._context.scheme, self._context.stake_table, qc, quorum.signatures)
+        self._verified.remember(fc)
+        return fc
+
+    def add_timeout(self, vote: TimeoutVote) -> TimeoutCertificate | None:
+        """R7: TimeoutVotes of success_threshold make the TC of their view."""
+        context, view = self._context, vote.view
+        self._timeouts.add(vote)
+        if self._timeouts.compute_stake(view) < context.stake_table.success_threshold:
+            return None
+        votes = self._timeouts.get_votes(view)
+        signed = {voter: (vote.high_qc_view, vote.signature) for voter, vote in votes.items()}
+        tc = assemble_timeout_certificate(
+            context.scheme, context.stake_table, context.epoch, view, signed, select_high_qc(votes)
+        )
+        self._verified.remember(tc)
+        return tc
+
+    def is_timeout_honest(self, view: View) -> bool:
+        """R7: at least one honest validator has timed out in this view."""
+        return self._timeouts.compute_stake(view) >= self._context.stake_table.one_honest_threshold
+
+    def forget_below(self, view: View) -> None:
+        """L4: nothing about views below this one is needed any more."""
+        self._votes.forget_below(view)
+        self._finalizes.forget_below(view)
+        for old in [known for known in self._qcs if known < view]:
+            del self._qcs[old]

@@ -1,0 +1,567 @@
+"""One replica of one epoch: which handler calls which rule in which order. The rules live elsewhere.
+
+Theory of operation. `handle` takes one event and the time at which it happened, runs to completion and returns what is to be
+done. Certificates drive everything: a QC raises `high_qc`, earns a FinalizeVote and opens the next view; a TC only opens the next
+view; an FC decides. Votes become certificates in the tallies; a replica counts its own votes like everyone's. Whatever is
+signed leaves inside a `Persist`, after the record that remembers it.
+
+The order in which one QC is used is part of the safety argument and stands in `_on_qc`, nowhere else.
+"""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from consensus.certificates import (
+    FinalityCertificate,
+    QuorumCertificate,
+    TimeoutCertificate,
+    decode_signers,
+)
+from consensus.certifier import Certifier
+from consensus.chain import Chain
+from consensus.context import EpochContext
+from consensus.effects import (
+    Broadcast,
+    BuildPayload,
+    CheckPayload,
+    Decide,
+    Drop,
+    Effect,
+    EnteredView,
+    Persist,
+    Report,
+    Send,
+    SetTimer,
+    TimedOut,
+)
+from consensus.errors import InvariantViolation, Unsafe
+from consensus.events import (
+    Event,
+    PayloadBuilt,
+    PayloadReady,
+    PeerLost,
+    Received,
+    Started,
+    Timer,
+    TimerFired,
+)
+from consensus.evidence import DoubleProposal
+from consensus.fetch import Fetcher
+from consensus.leaf import Block, make_leaf
+from consensus.messages import (
+    FinalizeVote,
+    LeafResponse,
+    QuorumProposal,
+    QuorumVote,
+    RangeResponse,
+    SingleMessage,
+    StatusRequest,
+    StatusResponse,
+    TimeoutVote,
+)
+from consensus.pacemaker import Pacemaker
+from consensus.peers import Peers
+from consensus.safety import EntryCertificate, SafetyRules
+from consensus.schedule import LeaderSchedule
+from consensus.types import Commitment, Microseconds, ValidatorId, View
+from consensus.validation import Deferred, MessageValidator, Verified, find_flaw
+
+UNDECIDED_BYTES_MAX = 64 * 1024 * 1024
+"""A leader proposes empty leaves while this much payload waits for a decide: memory stays bounded without finality (L4)."""
+
+
+class Replica:
+    """The pure state machine behind a node. Nothing in it awaits, reads a clock or draws a random number."""
+
+    def __init__(
+        self,
+        context: EpochContext,
+        schedule: LeaderSchedule,
+        validator: MessageValidator,
+        safety: SafetyRules,
+        *,
+        tip: Block,
+        tip_fc: FinalityCertificate | None,
+        undecided: Sequence[Block],
+    ) -> None:
+        self._context = context
+        self._table = context.stake_table
+        self._parameters = context.parameters
+        self._schedule = schedule
+        self._safety = safety
+        self._id = safety.validator_id
+        self._chain = Chain(tip, undecided)
+        self._fc = tip_fc
+        self._pacemaker = Pacemaker(context.parameters, View(safety.record.entry.view + 1))
+        self._fetcher = Fetcher(self._chain, self._id, self._table.ids, context.parameters.fetch_interval)
+        self._certifier = Certifier(context, validator)
+        self._peers = Peers(context.parameters.fetch_interval)
+        self._pending_fc: FinalityCertificate | None = None
+        self._leader: ValidatorId | None = None
+        self._building = False
+        self._candidate: tuple[QuorumProposal, Block] | None = None
+        self._waiting: dict[ValidatorId, tuple[QuorumProposal, Block]] = {}
+        self._equivocated = False
+        self._now = Microseconds(0)
+        self._effects: list[Effect] = []
+
+    # What others may look at
+
+    @property
+    def view(self) -> View:
+        return self._pacemaker.view
+
+    @property
+    def leader(self) -> ValidatorId | None:
+        """Leader of the current view; None while the block that it extends is missing here."""
+        return self._leader
+
+    @property
+    def tip(self) -> Block:
+        """The last decided block."""
+        return self._chain.tip
+
+    @property
+    def high_qc(self) -> QuorumCertificate:
+        return self._safety.record.high_qc
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether decided blocks are known to be missing here."""
+        return self._fetcher.is_catching_up or self._pending_fc is not None
+
+    def handle(self, event: Event, now: Microseconds) -> list[Effect]:
+        """Run one event to completion; `now` must not decrease. An input that is not valid changes nothing."""
+        self._now = now
+        self._effects = effects = list[Effect]()
+        match event:
+            case Received(sender, item):
+                self._on_received(sender, item)
+            case PayloadReady(leaf, accepted):
+                self._on_payload_ready(leaf, accepted=accepted)
+            case PayloadBuilt():
+                self._on_payload_built(event)
+            case TimerFired(timer):
+                self._on_timer(timer)
+            case PeerLost(validator):
+                self._peers.lost.add(validator)
+                self._suspect()
+            case Started():
+                self._on_started()
+            case _:
+                assert_never(event)
+        effects.extend(self._fetcher.take_requests(now, self._peers.lost))
+        return effects
+
+    # Events
+
+    def _on_started(self) -> None:
+        """R8: send again exactly what was signed last, and ask what was missed."""
+        record = self._safety.record
+        self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_view_timer(self._now)))
+        self._emit(Broadcast(StatusRequest(self._context.epoch, self.view)))
+        if record.last_vote is not None:
+            self._emit(Broadcast(record.last_vote))
+            self._count_vote(record.last_vote, genuine=True)
+        if record.last_finalize is not None:
+            self._emit(Broadcast(record.last_finalize))
+            self._count_finalize(record.last_finalize, genuine=True)
+        self._on_qc(record.high_qc)
+        self._find_leader()
+        self._lead()
+        if self._has_timed_out:
+            self._time_out("restarted")
+
+    def _on_received(self, sender: ValidatorId, item: Verified[SingleMessage] | Deferred) -> None:
+        self._peers.on_message(sender)
+        if isinstance(item, Deferred):
+            self._on_vote(sender, item.vote)
+            return
+        match item.message:
+            case QuorumProposal() as proposal:
+                self._on_proposal(sender, proposal)
+            case TimeoutVote() as vote:
+                self._on_timeout_vote(sender, vote)
+            case StatusRequest(view=view):
+                self._peers.on_view(sender, view)
+                self._answer(sender)
+            case StatusResponse() as status:
+                self._on_status(status)
+            case LeafResponse() as response:
+                self._on_leaf(sender, Block(response.leaf, response.payload))
+            case RangeResponse() as response:
+                self._on_range(sender, response)
+
+    def _on_vote(self, sender: ValidatorId, vote: QuorumVote | FinalizeVote) -> None:
+        self._peers.on_view(sender, vote.view)
+        window = self._parameters.view_window
+        if not self.view - window <= vote.view <= self.view + window or vote.view < self.tip.leaf.view:
+            if vote.view > self.view:
+                self._emit(Drop(sender, "far_ahead", f"vote of view {vote.view} in view {self.view}"))
+        elif isinstance(vote, QuorumVote):
+            self._count_vote(vote)
+        else:
+            self._count_finalize(vote)
+        if vote.view < self.view - 1:
+            self._answer(sender)
+
+    def _on_proposal(self, sender: ValidatorId, proposal: QuorumProposal) -> None:
+        """R3: the certificates first, then the leaf."""
+        leaf = proposal.leaf
+        self._peers.on_view(leaf.proposer, leaf.view)
+        self._on_qc(leaf.justify_qc)
+        if leaf.timeout_certificate is not None:
+            self._on_tc(leaf.timeout_certificate)
+        block = Block(leaf, proposal.payload)
+        if leaf.view < self.view:
+            self._on_late_block(sender, block)
+        else:
+            self._consider(sender, proposal, block)
+
+    def _on_timeout_vote(self, sender: ValidatorId, vote: TimeoutVote) -> None:
+        """R7: its certificates bring this replica up to the view of the vote (P2 sees to it that they can)."""
+        self._peers.on_view(sender, vote.view)
+        self._on_qc(vote.high_qc)
+        if vote.entry_tc is not None:
+            self._on_tc(vote.entry_tc)
+        if vote.view < self.view:
+            self._answer(sender)
+        else:
+            self._count_timeout(vote)
+
+    def _on_status(self, status: StatusResponse) -> None:
+        self._on_qc(status.high_qc)
+        if status.fc is not None:
+            self._on_fc(status.fc)
+        if status.entry_tc is not None:
+            self._on_tc(status.entry_tc)
+
+    def _on_leaf(self, sender: ValidatorId, block: Block) -> None:
+        if self._fetcher.is_wanted(block.commitment):
+            self._accept(sender, block)
+        elif block.commitment not in self._chain:
+            self._emit(Drop(sender, "unsolicited", f"{block} was not asked for"))
+
+    def _on_range(self, sender: ValidatorId, response: RangeResponse) -> None:
+        """L5: the FC at its end and the parent links have been checked; what remains is whether it continues our chain."""
+        tip = self.tip.leaf.height
+        blocks = tuple(Block(entry.leaf, entry.payload) for entry in response.blocks if entry.leaf.height > tip)
+        if not blocks or blocks[0].leaf.height != tip + 1:
+            self._emit(Drop(sender, "useless_range", f"nothing that continues height {tip}"))
+            return
+        if blocks[0].leaf.parent != self.tip.commitment:
+            raise InvariantViolation(
+                f"conflicting finality: {blocks[0]} is certified, but its parent is not {self.tip}"
+            )
+        last = blocks[-1].leaf.height
+        self._advance(blocks, response.fc)
+        self._fetcher.on_range(last, self._now, more=bool(response.path))
+        self._on_fc(response.fc)
+
+    def _on_timer(self, timer: Timer) -> None:
+        match timer:
+            case Timer.VIEW:
+                if self._now < self._pacemaker.deadline:
+                    return
+                if self._has_timed_out:
+                    self._repeat_timeout()
+                else:
+                    self._time_out("timer")
+            case Timer.FETCH:
+                pass  # every event ends with what is due
+            case _:
+                assert_never(timer)
+
+    def _on_payload_built(self, built: PayloadBuilt) -> None:
+        """R2: the leader proposes, unless its view is over."""
+        if built.view != self.view or not self._building or self._has_timed_out:
+            return
+        self._building = False
+        parent = self._chain.get(built.parent)
+        if parent is None or built.parent != self.high_qc.leaf:  # a newer QC came while the payload was built
+            self._lead()
+            return
+        entry = self._safety.record.entry
+        leaf = make_leaf(
+            parent,
+            view=built.view,
+            proposer=self._id,
+            timestamp_ms=self._now // 1000,
+            payload=built.payload,
+            ledger=self._table.commitment,
+            justify_qc=self.high_qc,
+            timeout_certificate=entry if isinstance(entry, TimeoutCertificate) else None,
+        )
+        block = Block(leaf, built.payload)
+        proposal = self._safety.sign_proposal(leaf, built.payload, block)
+        if isinstance(proposal, Unsafe):
+            return
+        self._candidate = proposal, block
+        self._chain.add(block)
+        self._persist(Broadcast(proposal), blocks=(block,))
+        self._pacemaker.on_proposal(self._now)
+        self._vote(block)
+
+    def _on_payload_ready(self, leaf: Commitment, *, accepted: bool) -> None:
+        if self._candidate is None or self._candidate[1].commitment != leaf:
+            return
+        block = self._candidate[1]
+        if accepted:
+            self._vote(block)
+        else:
+            self._emit(Drop(block.leaf.proposer, "payload_refused", f"the application refuses {block}"))
+
+    # Certificates
+
+    def _on_qc(self, qc: QuorumCertificate) -> None:
+        """R5, then R1: raise `high_qc`, finalize if the leaf is here, then enter the next view."""
+        if qc.view < self._oldest_view or not self._certifier.note_qc(qc):
+            return
+        self._safety.raise_high_qc(qc)
+        if qc.leaf in self._chain:
+            self._finalize(qc)
+        else:
+            self._want(qc)
+        self._enter(qc)
+        fc = self._certifier.find_fc(qc.view)
+        if fc is not None:
+            self._on_fc(fc)
+
+    def _on_tc(self, tc: TimeoutCertificate) -> None:
+        self._on_qc(tc.high_qc)
+        self._enter(tc)
+
+    def _on_fc(self, fc: FinalityCertificate) -> None:
+        """R6: decide the leaf and its ancestors, as soon as they are all here."""
+        self._on_qc(fc.qc)
+        if self._fc is None or fc.view > self._fc.view:
+            self._fc = fc
+        if fc.view <= self.tip.leaf.view:
+            return
+        path = self._chain.compute_path(fc.leaf)
+        if path is not None:
+            self._advance(path, fc)
+        elif self._pending_fc is None or fc.view > self._pending_fc.view:
+            self._pending_fc = fc
+            self._want(fc.qc)
+
+    def _enter(self, certificate: EntryCertificate) -> None:
+        """R1: enter view v+1 on a certificate of view v, never otherwise; views never go back."""
+        view = View(certificate.view + 1)
+        if view <= self.view:
+            return
+        timed_out = isinstance(certificate, TimeoutCertificate)
+        self._safety.enter(certificate)
+        self._pacemaker.enter(view, self._now, timed_out=timed_out)
+        self._building = self._equivocated = False
+        self._candidate = None
+        self._waiting.clear()
+        self._find_leader()
+        self._emit(EnteredView(view, self._leader, timed_out))
+        self._persist()
+        self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_view_timer(self._now)))
+        self._certifier.forget_below(self._oldest_view)
+        for peer in self._peers.get_behind(View(certificate.view - 1)):
+            self._answer(peer)
+        self._lead()
+        self._suspect()
+
+    # Votes
+
+    def _vote(self, block: Block) -> None:
+        """R3: the vote is durable, with the block that it is for, before it leaves."""
+        if block.leaf.view != self.view:
+            return
+        vote = self._safety.sign_vote(block)
+        if isinstance(vote, Unsafe):
+            return
+        self._persist(Broadcast(vote), blocks=(block,))
+        self._count_vote(vote, genuine=True)
+
+    def _finalize(self, qc: QuorumCertificate) -> None:
+        """R5: once per view, never after a timeout of a view ≥ v; the leaf and its payload are here."""
+        block = self._chain.get(qc.leaf)
+        if block is None or qc.view <= self.tip.leaf.view:
+            return
+        vote = self._safety.sign_finalize(qc)
+        if isinstance(vote, Unsafe):
+            return
+        voted = self._safety.record.last_vote
+        is_stored = voted is not None and voted.leaf == block.commitment
+        self._persist(Broadcast(vote), blocks=() if is_stored else (block,))
+        self._count_finalize(vote, genuine=True)
+
+    def _time_out(self, cause: str) -> None:
+        """R7: stop voting in this view and say so."""
+        vote = self._safety.sign_timeout(self.view)
+        if isinstance(vote, Unsafe):
+            return
+        self._emit(TimedOut(self.view, cause))
+        self._persist(Broadcast(vote))
+        self._pacemaker.on_timeout()
+        self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_repeat_timer(self._now)))
+        self._count_timeout(vote)
+
+    def _repeat_timeout(self) -> None:
+        """R7: the same signature, with the newest certificates."""
+        vote = self._safety.sign_timeout(self.view)
+        if isinstance(vote, Unsafe):
+            raise InvariantViolation(f"timed out in view {self.view} and cannot say so again: {vote.detail}")
+        self._emit(Broadcast(vote))
+        self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_repeat_timer(self._now)))
+        self._count_timeout(vote)
+
+    def _count_vote(self, vote: QuorumVote, *, genuine: bool = False) -> None:
+        qc, findings = self._certifier.add_vote(vote, genuine=genuine)
+        self._effects.extend(findings)
+        if qc is not None:
+            self._on_qc(qc)
+
+    def _count_finalize(self, vote: FinalizeVote, *, genuine: bool = False) -> None:
+        fc, findings = self._certifier.add_finalize(vote, genuine=genuine)
+        self._effects.extend(findings)
+        if fc is not None:
+            self._on_fc(fc)
+
+    def _count_timeout(self, vote: TimeoutVote) -> None:
+        """R7: a quorum of timeouts ends the view; one honest timeout is followed."""
+        tc = self._certifier.add_timeout(vote)
+        if tc is not None:
+            self._on_tc(tc)
+        elif self._certifier.is_timeout_honest(vote.view) and not self._has_timed_out:
+            self._time_out("others")
+
+    # Leading and following
+
+    def _find_leader(self) -> None:
+        parent = self._chain.get(self.high_qc.leaf)
+        self._leader = None if parent is None else self._schedule.leader(self.view, parent.leaf)
+
+    def _lead(self) -> None:
+        """R2: the leader of this view asks for a payload on top of its highest QC's leaf, once it holds that leaf."""
+        record = self._safety.record
+        if self._leader != self._id or self._building or self._has_timed_out or record.proposed_view >= self.view:
+            return
+        ancestors = self._chain.compute_path(record.high_qc.leaf)
+        if ancestors is None:
+            return
+        self._building = True
+        full = self._chain.undecided_bytes >= UNDECIDED_BYTES_MAX
+        self._emit(
+            BuildPayload(
+                view=self.view,
+                parent=record.high_qc.leaf,
+                ancestors=ancestors,
+                bytes_max=0 if full else self._parameters.payload_bytes_max,
+                deadline=Microseconds(self._now + self._parameters.idle_interval),
+            )
+        )
+
+    def _suspect(self) -> None:
+        """L2: the connection to the leader is gone and its proposal has not come: time out now."""
+        if self._leader in self._peers.lost and self._candidate is None and not self._has_timed_out:
+            self._time_out("leader lost")
+
+    def _consider(self, sender: ValidatorId, proposal: QuorumProposal, block: Block) -> None:
+        """R3b: the leaf must be valid on its parent; the application then has the last word about the payload."""
+        leaf = block.leaf
+        parent = self._chain.get(leaf.parent)
+        if parent is None:
+            self._waiting.setdefault(leaf.proposer, (proposal, block))
+            return
+        leader = self._schedule.leader(leaf.view, parent.leaf)
+        flaw = find_flaw(leaf, parent.leaf, leader, self._now, self._context)
+        if flaw is not None:
+            self._emit(Drop(sender, "bad_leaf", flaw))
+        elif self._candidate is None:
+            self._candidate = proposal, block
+            self._pacemaker.on_proposal(self._now)
+            ancestors = self._chain.compute_path(leaf.parent) or ()
+            self._chain.add(block)
+            self._emit(CheckPayload(block, ancestors))
+        else:
+            self._compare(self._candidate[0], proposal)
+
+    def _compare(self, first: QuorumProposal, second: QuorumProposal) -> None:
+        """E1: two proposals of one leader in one view; reported once."""
+        if first.leaf != second.leaf and first.leaf.proposer == second.leaf.proposer and not self._equivocated:
+            self._equivocated = True
+            self._emit(Report(DoubleProposal(first.leaf, first.signature, second.leaf, second.signature)))
+
+    # Blocks that come late or by request
+
+    def _on_late_block(self, sender: ValidatorId, block: Block) -> None:
+        """A proposal of a view that is over: of use only when its leaf was certified meanwhile."""
+        qc = self._certifier.get_qc(block.leaf.view)
+        if qc is not None and qc.leaf == block.commitment and block.commitment not in self._chain:
+            self._accept(sender, block)
+
+    def _accept(self, sender: ValidatorId, block: Block) -> None:
+        """A certified block is here, asked for or late."""
+        pending = self._pending_fc
+        if pending is not None and pending.leaf == block.commitment and block.leaf.height <= self.tip.leaf.height:
+            raise InvariantViolation(f"conflicting finality: {block} has an FC, {self.tip} was decided")
+        self._on_blocks(self._fetcher.accept(sender, block, self._now))
+
+    def _on_blocks(self, blocks: Sequence[Block]) -> None:
+        """These blocks are on the chain now: everything that waited for them goes on (R2, R3, R5, R6)."""
+        for block in blocks:
+            qc = self._certifier.get_qc(block.leaf.view)
+            if qc is not None and qc.leaf == block.commitment:
+                self._finalize(qc)
+        pending = self._pending_fc
+        if pending is not None and pending.leaf in self._chain:
+            self._pending_fc = None
+            self._on_fc(pending)
+        waiting, self._waiting = self._waiting, {}
+        for proposer, (proposal, block) in waiting.items():
+            if block.leaf.view == self.view:
+                self._consider(proposer, proposal, block)
+        if self._leader is None:
+            self._find_leader()
+            self._lead()
+            self._suspect()
+
+    def _advance(self, blocks: tuple[Block, ...], fc: FinalityCertificate) -> None:
+        """R6: decided in order of height, once each."""
+        if not blocks:
+            return
+        self._chain.advance(blocks)
+        self._pacemaker.on_decide()
+        if self._pending_fc is not None and self._pending_fc.view <= self.tip.leaf.view:
+            self._pending_fc = None
+        self._emit(Decide(blocks, fc))
+        self._certifier.forget_below(self._oldest_view)
+        self._on_blocks(self._fetcher.on_decide())
+
+    def _want(self, qc: QuorumCertificate) -> None:
+        """L3: the leaf may be on its way; ask for it a little later, its signers first."""
+        signers = decode_signers(self._table, qc.signers)
+        self._fetcher.want(qc.leaf, qc.view, signers, Microseconds(self._now + self._parameters.fetch_interval))
+
+    # Peers
+
+    def _answer(self, peer: ValidatorId) -> None:
+        """L3: the highest certificates for a peer that is behind, at most once per fetch interval."""
+        if not self._peers.may_answer(peer, self._now):
+            return
+        entry = self._safety.record.entry
+        entry_tc = entry if isinstance(entry, TimeoutCertificate) else None
+        self._emit(Send(peer, StatusResponse(self.high_qc, self._fc, entry_tc)))
+
+    # Plumbing
+
+    @property
+    def _has_timed_out(self) -> bool:
+        return self._safety.record.timed_out_view >= self.view
+
+    @property
+    def _oldest_view(self) -> View:
+        """L4: nothing below the last decided view or the window is needed."""
+        return View(max(self.tip.leaf.view, self.view - self._parameters.view_window))
+
+    def _persist(self, *then: Broadcast | Send, blocks: tuple[Block, ...] = ()) -> None:
+        self._emit(Persist(self._safety.record, blocks, then))
+
+    def _emit(self, effect: Effect) -> None:
+        self._effects.append(effect)

@@ -1,0 +1,147 @@
+"""Bounded accumulators of votes (R4, R6, R7); they notice equivocation (E2, E3).
+
+A vote arrives with its signature unseen. Signatures are checked when the votes for one leaf would make a quorum, so late votes
+cost nothing, and when two votes of one validator contradict each other. At most one vote per validator and view is kept,
+in a window of views that the owner moves (L4).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from consensus.certificates import QuorumCertificate
+from consensus.messages import TimeoutVote, Vote
+from consensus.stake_table import StakeTable
+from consensus.types import Commitment, ValidatorId, View
+
+V = TypeVar("V", bound=Vote)
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """`success_threshold` of genuine votes for one leaf in one view."""
+
+    view: View
+    leaf: Commitment
+    signatures: Mapping[ValidatorId, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict(Generic[V]):
+    """Two genuine votes of one validator for different leaves in one view."""
+
+    first: V
+    second: V
+
+
+@dataclass(frozen=True, slots=True)
+class Forged:
+    """This vote's signature is not its voter's. It was not counted."""
+
+    voter: ValidatorId
+
+
+@dataclass(slots=True)
+class _ViewVotes(Generic[V]):
+    votes: dict[ValidatorId, V] = field(default_factory=dict)
+    genuine: set[ValidatorId] = field(default_factory=set)
+    stake: dict[Commitment, int] = field(default_factory=dict)
+    conflicted: set[ValidatorId] = field(default_factory=set)
+    quorum: Quorum | None = None
+
+
+class VoteTally(Generic[V]):
+    """Votes of one kind. `is_genuine` checks a signature; it is called as seldom as possible."""
+
+    def __init__(self, table: StakeTable, is_genuine: Callable[[V], bool]) -> None:
+        self._table = table
+        self._is_genuine = is_genuine
+        self._views: dict[View, _ViewVotes[V]] = {}
+
+    def add(self, vote: V, *, genuine: bool = False) -> list[Quorum | Conflict[V] | Forged]:
+        """Count a vote; `genuine` says that its signature needs no check (the replica's own).
+
+        Returns what came of it: a quorum once per view, a conflict once per validator and view, and every forgery found.
+        """
+        tally = self._views.get(vote.view)
+        if tally is None:
+            tally = self._views[vote.view] = _ViewVotes()
+        first = tally.votes.get(vote.voter)
+        if first is not None:
+            return [] if first.leaf == vote.leaf else self._add_contradiction(tally, first, vote)
+        tally.votes[vote.voter] = vote
+        if genuine:
+            tally.genuine.add(vote.voter)
+        stake = tally.stake.get(vote.leaf, 0) + self._table.get_stake(vote.voter)
+        tally.stake[vote.leaf] = stake
+        if tally.quorum is not None or stake < self._table.success_threshold:
+            return []
+        return self._prove_quorum(tally, vote.view, vote.leaf)
+
+    def get_quorum(self, view: View) -> Quorum | None:
+        tally = self._views.get(view)
+        return None if tally is None else tally.quorum
+
+    def forget_below(self, view: View) -> None:
+        """Drop everything about lower views."""
+        for old in [known for known in self._views if known < view]:
+            del self._views[old]
+
+    def __len__(self) -> int:
+        return sum(len(tally.votes) for tally in self._views.values())
+
+    def _add_contradiction(self, tally: _ViewVotes[V], first: V, second: V) -> list[Quorum | Conflict[V] | Forged]:
+        if first.voter in tally.conflicted:
+            return []
+        if not self._is_genuine(second):
+            return [Forged(second.voter)]
+        if first.voter in tally.genuine or self._is_genuine(first):
+            tally.genuine.add(first.voter)
+            tally.conflicted.add(first.voter)
+            return [Conflict(first, second)]
+        self._remove(tally, first)
+        return [Forged(first.voter), *self.add(second)]
+
+    def _prove_quorum(self, tally: _ViewVotes[V], view: View, leaf: Commitment) -> list[Quorum | Conflict[V] | Forged]:
+        """Check the signatures that were put off, one by one, until they carry a quorum or run out."""
+        outcome: list[Quorum | Conflict[V] | Forged] = []
+        for vote in [vote for vote in tally.votes.values() if vote.leaf == leaf and vote.voter not in tally.genuine]:
+            if self._is_genuine(vote):
+                tally.genuine.add(vote.voter)
+            else:
+                self._remove(tally, vote)
+                outcome.append(Forged(vote.voter))
+        if tally.stake.get(leaf, 0) >= self._table.success_threshold:
+            signatures = {vote.voter: vote.signature for vote in tally.votes.values() if vote.leaf == leaf}
+            tally.quorum = Quorum(view, leaf, signatures)
+            outcome.append(tally.quorum)
+        return outcome
+
+    def _remove(self, tally: _ViewVotes[V], vote: V) -> None:
+        del tally.votes[vote.voter]
+        tally.stake[vote.leaf] -= self._table.get_stake(vote.voter)
+
+
+class TimeoutTally:
+    """The newest TimeoutVote of each validator; signatures have been checked (L4, R7)."""
+
+    def __init__(self, table: StakeTable) -> None:
+        self._table = table
+        self._votes: dict[ValidatorId, TimeoutVote] = {}
+
+    def add(self, vote: TimeoutVote) -> None:
+        known = self._votes.get(vote.voter)
+        if known is None or (vote.view, vote.high_qc.view) > (known.view, known.high_qc.view):
+            self._votes[vote.voter] = vote
+
+    def compute_stake(self, view: View) -> int:
+        """Stake that timed out in exactly this view."""
+        return sum(self._table.get_stake(vote.voter) for vote in self._votes.values() if vote.view == view)
+
+    def get_votes(self, view: View) -> dict[ValidatorId, TimeoutVote]:
+        return {vote.voter: vote for vote in self._votes.values() if vote.view == view}
+
+
+def select_high_qc(votes: Mapping[ValidatorId, TimeoutVote]) -> QuorumCertificate:
+    """The highest QC that came with the votes: at least the highest signed view, since each vote brings its own (P2)."""
+    return max((vote.high_qc for vote in votes.values()), key=lambda qc: qc.view)
