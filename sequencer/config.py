@@ -1,0 +1,233 @@
+"""What a network agrees on, and what one node decides for itself: two files, two types.
+
+`network.toml` is identical on all nodes; its hash is the network's identity and stands under every signature.
+`node.toml` belongs to one node. Its settings may be overridden: flag > environment (SEQUENCER_…) > file > default, and
+where each value came from is kept.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from consensus.types import ValidatorId
+from sequencer.network_config import (
+    NETWORK_FILE,
+    Bytes,
+    ConsensusSection,
+    Milliseconds,
+    Name,
+    NetworkConfig,
+    Section,
+    TransactionsSection,
+    ValidatorConfig,
+    load_network,
+)
+from sequencer.ports import Address, parse_address
+from sequencer.toml_file import ConfigError, convert_table, describe_fields, read_table, render_toml
+
+__all__ = [
+    "NETWORK_FILE",
+    "NODE_FILE",
+    "Address",
+    "ConfigError",
+    "ConsensusSection",
+    "LoadedNode",
+    "NetworkConfig",
+    "NodeConfig",
+    "Origin",
+    "TransactionsSection",
+    "ValidatorConfig",
+    "describe_fields",
+    "load_network",
+    "load_node",
+    "render_toml",
+]
+
+NODE_FILE = "node.toml"
+ENVIRONMENT_PREFIX = "SEQUENCER_"
+
+
+class NodeConfig(Section, frozen=True, kw_only=True):
+    """node.toml. Relative paths start at the folder of the file; in a flag or variable, at the working directory."""
+
+    validator: Annotated[Name, Meta(description="Which validator of the network this node is.")]
+    network: Annotated[str, Meta(min_length=1, description="Path of the network file.")] = f"../{NETWORK_FILE}"
+    key: Annotated[
+        str, Meta(min_length=1, description="Path of the secret key: 64 hex digits, readable by its owner only.")
+    ] = "validator.key"
+    database: Annotated[
+        str, Meta(min_length=1, description="Path of the database. Never copy it between nodes, never delete it alone.")
+    ] = "node.db"
+    listen: Annotated[str, Meta(description="Where peers reach this node, host:port.")] = "127.0.0.1:27600"
+    api: Annotated[str, Meta(description="Where HTTP clients reach this node, host:port.")] = "127.0.0.1:27700"
+    durability: Annotated[
+        Literal["fsync", "os"],
+        Meta(
+            description='"fsync": a vote is on disk before it leaves, so it survives loss of power. "os": it is with '
+            "the operating system; it survives a crash of the process but not of the machine, so only for trials."
+        ),
+    ] = "fsync"
+    mempool_bytes_max: Annotated[
+        Bytes,
+        Meta(description="Pending transactions that are kept, in bytes; beyond it submissions are refused (429)."),
+    ] = 128 * 1024 * 1024
+    mempool_expiry_ms: Annotated[
+        Milliseconds,
+        Meta(ge=1000, description="How long a transaction may stay pending before it is forgotten, in ms."),
+    ] = 300_000
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Least severity that is written to stderr.")
+    ] = "info"
+    peers: Annotated[
+        dict[str, str],
+        Meta(description="Where each other validator listens, name = host:port. An entry for this node is ignored."),
+    ] = {}  # noqa: RUF012 - msgspec copies it
+
+
+Origin: TypeAlias = str
+"""Where a value came from: "flag --listen", "environment SEQUENCER_LISTEN", the path of the file, or "default"."""
+
+
+@dataclass(frozen=True)
+class LoadedNode:
+    """A node's settings with everything that they point at. `folder` is where node.toml lies."""
+
+    config: NodeConfig
+    network: NetworkConfig
+    folder: Path
+    origins: Mapping[str, Origin]
+
+    @property
+    def validator_id(self) -> ValidatorId:
+        return self.network.id_of(self.config.validator)
+
+    @property
+    def network_path(self) -> Path:
+        return self._resolve("network")
+
+    @property
+    def key_path(self) -> Path:
+        return self._resolve("key")
+
+    @property
+    def database_path(self) -> Path:
+        return self._resolve("database")
+
+    @property
+    def listen(self) -> Address:
+        return parse_address(self.config.listen)
+
+    @property
+    def api(self) -> Address:
+        return parse_address(self.config.api)
+
+    @property
+    def peers(self) -> dict[ValidatorId, Address]:
+        """Everyone else of the network."""
+        return {
+            self.network.id_of(name): parse_address(address)
+            for name, address in self.config.peers.items()
+            if name != self.config.validator
+        }
+
+    def _resolve(self, key: str) -> Path:
+        return _resolve(getattr(self.config, key), self.folder, self.origins[key])
+
+
+def load_node(
+    path: Path, *, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] = os.environ
+) -> LoadedNode:
+    """Read a node's folder (or its node.toml) and the network file that it names.
+
+    `flags` maps keys of `NodeConfig` to what was given on the command line; None means not given. Raises `ConfigError`.
+    """
+    file = path / NODE_FILE if path.is_dir() else path
+    table = read_table(file, action="`sequencer init` writes one per node; give its folder")
+    origins: dict[str, Origin] = {
+        name: str(file) if name in table else "default" for name in NodeConfig.__struct_fields__
+    }
+    for name, value, origin in _read_overrides(flags or {}, environ):
+        table[name], origins[name] = value, origin
+    config = convert_table(table, NodeConfig, file)
+    network = load_network(_resolve(config.network, file.parent, origins["network"]))
+    _check_node(config, network, origins)
+    return LoadedNode(config, network, file.parent, origins)
+
+
+def _read_overrides(flags: Mapping[str, object], environ: Mapping[str, str]) -> Iterable[tuple[str, Any, Origin]]:
+    hints = get_type_hints(NodeConfig, include_extras=True)
+    for name, hint in hints.items():
+        variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
+        if flags.get(name) is not None:
+            flag = "--" + name.replace("_", "-")
+            yield name, _convert_override(flags[name], hint, flag), f"flag {flag}"
+        elif variable in environ:
+            yield name, _convert_override(environ[variable], hint, variable), f"environment {variable}"
+
+
+def _convert_override(value: object, hint: Any, source: str) -> Any:
+    if isinstance(value, str) and hint == get_type_hints(NodeConfig, include_extras=True)["peers"]:
+        value = _parse_peers(value, source)
+    try:
+        return msgspec.convert(value, hint, strict=False)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        raise ConfigError(source, None, text[:1].lower() + text[1:], f'It is set to "{value}"') from error
+
+
+def _parse_peers(text: str, source: str) -> dict[str, str]:
+    peers: dict[str, str] = {}
+    for entry in filter(None, map(str.strip, text.split(","))):
+        name, found, address = entry.partition("=")
+        if not found:
+            raise ConfigError(source, None, f'expected "n1=host:port,n2=host:port", got "{entry}"')
+        peers[name.strip()] = address.strip()
+    return peers
+
+
+def _check_node(config: NodeConfig, network: NetworkConfig, origins: Mapping[str, Origin]) -> None:
+    """What no type can say: names that exist, addresses that parse, a way to every peer."""
+    names = [entry.name for entry in network.validators]
+    if config.validator not in names:
+        raise ConfigError(
+            origins["validator"],
+            "validator",
+            f'the network "{network.name}" has no "{config.validator}"',
+            f"It has {', '.join(names)}",
+        )
+    for key in ("listen", "api"):
+        _check_address(origins[key], key, getattr(config, key))
+    for name, address in config.peers.items():
+        if name not in names:
+            raise ConfigError(
+                origins["peers"],
+                f"peers.{name}",
+                f'the network "{network.name}" has no such validator',
+                f"It has {', '.join(names)}",
+            )
+        _check_address(origins["peers"], f"peers.{name}", address)
+    for name in names:
+        if name != config.validator and name not in config.peers:
+            raise ConfigError(
+                origins["peers"],
+                f"peers.{name}",
+                "is missing, and every node connects to every other",
+                f'Add {name} = "host:port" under [peers]',
+            )
+
+
+def _check_address(source: Origin, key: str, text: str) -> None:
+    try:
+        parse_address(text)
+    except ValueError as error:
+        raise ConfigError(source, key, str(error)) from error
+
+
+def _resolve(text: str, folder: Path, origin: Origin) -> Path:
+    is_from_command = origin.startswith(("flag ", "environment "))
+    return Path(text) if is_from_command else folder / text

@@ -1,0 +1,93 @@
+"""A validator's secret key on disk: 64 hex digits of an Ed25519 seed, in a file that only its owner can read.
+
+Whoever reads it can sign as the validator, and signing twice costs its stake. So the file is made once, never
+overwritten, and refused as soon as others could have read it.
+"""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from consensus.signatures import Signer
+from consensus.signatures.ed25519 import SECRET_BYTES, Ed25519
+from sequencer.network_config import ValidatorConfig
+from sequencer.toml_file import ConfigError
+
+KEY_FILE_MODE = 0o600
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_FILE_BYTES_MAX = 4096
+"""Far more than a key file has; what is longer is another file."""
+
+
+def generate_key() -> Signer:
+    """A new key from the operating system's randomness."""
+    return Signer(Ed25519(), secrets.token_bytes(SECRET_BYTES))
+
+
+def write_key(path: Path, signer: Signer) -> None:
+    """Write a new key file, readable by its owner only, on disk when this returns.
+
+    Raises `ConfigError` when there is a file already: a key that is gone cannot be brought back.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, KEY_FILE_MODE)
+    except FileExistsError as error:
+        action = "Keys are never overwritten. Move it away first if you are sure that it is not needed"
+        raise ConfigError(path, None, "there is a key file already", action) from error
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(signer.secret.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_key(path: Path, validator: ValidatorConfig) -> Signer:
+    """The key of this validator.
+
+    Raises `ConfigError` when the file is missing, readable by others, no key, or the key of somebody else.
+    """
+    signer = Signer(Ed25519(), _parse_seed(path, _read_private(path)))
+    if signer.public_key.hex() != validator.public_key:
+        raise ConfigError(
+            path,
+            None,
+            f'this is not the key of validator "{validator.name}": it belongs to public key {signer.public_key.hex()}, '
+            f"the network file says {validator.public_key}",
+            "Point `key` in node.toml to the right file, or correct the network file on all nodes",
+        )
+    return signer
+
+
+def _read_private(path: Path) -> str:
+    try:
+        # Mode and content are taken from one open file, so nothing can be swapped in between.
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(_FILE_BYTES_MAX)
+    except FileNotFoundError as error:
+        action = "`sequencer init` makes one per node; node.toml names it with the key `key`"
+        raise ConfigError(path, None, "no such key file", action) from error
+    except OSError as error:
+        raise ConfigError(path, None, f"cannot be read: {error.strerror}") from error
+    if mode & _OTHERS:
+        raise ConfigError(
+            path,
+            None,
+            f"other users can access this secret key (mode {mode:04o})",
+            f"If nobody has copied it, run: chmod {KEY_FILE_MODE:o} {path}",
+        )
+    return content.decode("ascii", errors="replace").strip()
+
+
+def _parse_seed(path: Path, text: str) -> bytes:
+    try:
+        seed = bytes.fromhex(text)
+    except ValueError:
+        # The text may be a damaged secret: it must not reach a log.
+        seed = b""
+    if len(seed) != SECRET_BYTES or len(text) != 2 * SECRET_BYTES:
+        problem = (
+            f"a key file holds {2 * SECRET_BYTES} hex digits; this one has {len(text)} characters, or others than hex"
+        )
+        raise ConfigError(path, None, problem, "Restore it from your backup") from None
+    return seed
