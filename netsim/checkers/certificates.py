@@ -1,0 +1,114 @@
+"""P2 at every decide: the FC with its QC, and the QC and TC of each decided leaf, counted and verified by itself."""
+
+from collections.abc import Container
+
+from consensus.certificates import Certificate, FinalityCertificate, QuorumCertificate, TimeoutCertificate
+from consensus.context import EpochContext
+from consensus.effects import Decide
+from consensus.leaf import Leaf
+from consensus.types import Microseconds, ValidatorId
+from netsim.checkers.violation import Violation
+from netsim.observer import Observer
+
+_QUORUM_VOTE, _FINALIZE_VOTE, _TIMEOUT_VOTE = 2, 3, 4
+"""Domain numbers under the signatures, as docs/spec.md lists them."""
+
+_REMEMBERED_MAX = 50_000
+"""Certificates and signatures known to be right. Forgetting costs another verification, nothing else."""
+
+
+class Certificates(Observer):
+    def __init__(self, context: EpochContext, byzantine: Container[ValidatorId] = ()) -> None:
+        self._byzantine = byzantine
+        self._network = bytes(context.network_id)
+        self._scheme = context.scheme
+        self._genesis = context.genesis_qc
+        self._members = [(entry.id, entry.public_key, entry.stake) for entry in context.stake_table.validators]
+        self._verified: dict[Certificate, None] = {}
+        self._signatures: dict[tuple[bytes, bytes, bytes], bool] = {}
+        self.verified = 0
+
+    def on_decide(self, now: Microseconds, node: ValidatorId, decide: Decide) -> None:
+        if node in self._byzantine:
+            return
+        self.check(decide.fc)
+        for block in decide.blocks:
+            self._check_leaf(block.leaf)
+
+    def check(self, certificate: Certificate) -> None:
+        """Raises `Violation` unless more than two thirds of the stake stand behind the certificate."""
+        if certificate in self._verified or certificate == self._genesis:
+            return
+        match certificate:
+            case QuorumCertificate(view=view, leaf=leaf):
+                self._check_stake(certificate, [self._state(_QUORUM_VOTE, certificate.epoch, view, leaf)])
+            case FinalityCertificate(view=view, leaf=leaf, qc=qc):
+                if qc.view != view or qc.leaf != leaf:
+                    raise Violation("P2", f"the FC of view {view} holds the QC of view {qc.view} or of another leaf")
+                self.check(qc)
+                self._check_stake(certificate, [self._state(_FINALIZE_VOTE, certificate.epoch, view, leaf)])
+            case TimeoutCertificate(view=view, high_qc_views=signed, high_qc=high_qc):
+                if not high_qc.view < view or any(one > high_qc.view for one in signed):
+                    raise Violation("P2", f"the TC of view {view} holds the QC of view {high_qc.view}, signed {signed}")
+                self.check(high_qc)
+                statements = [
+                    self._state(_TIMEOUT_VOTE, certificate.epoch, view, one.to_bytes(8, "big")) for one in signed
+                ]
+                self._check_stake(certificate, statements)
+        self.verified += 1
+        if len(self._verified) >= _REMEMBERED_MAX:
+            self._verified.clear()
+        self._verified[certificate] = None
+
+    def _check_leaf(self, leaf: Leaf) -> None:
+        if leaf.justify_qc.leaf != leaf.parent:
+            raise Violation("P3", f"the leaf of view {leaf.view} does not extend what its justify_qc certifies")
+        self.check(leaf.justify_qc)
+        tc = leaf.timeout_certificate
+        if tc is not None:
+            self.check(tc)
+        if leaf.justify_qc.view != leaf.view - 1 and (
+            tc is None or tc.view != leaf.view - 1 or leaf.justify_qc.view < max(tc.high_qc_views)
+        ):
+            raise Violation("R3c", f"the leaf of view {leaf.view} skips views that nobody allowed it to skip")
+
+    def _check_stake(self, certificate: Certificate, statements: list[bytes]) -> None:
+        """`statements` has one element for all signers, or one for each."""
+        signers = [
+            (public_key, stake)
+            for position, (_, public_key, stake) in enumerate(self._members)
+            if certificate.signers[position // 8] >> (position % 8) & 1
+        ]
+        if len(statements) == 1:
+            statements = statements * len(signers)
+        signed = sum(stake for _, stake in signers)
+        total = sum(stake for _, _, stake in self._members)
+        if 3 * signed <= 2 * total:
+            raise Violation("P2", f"{signed} of {total} stake behind {type(certificate).__name__}({certificate.view})")
+        size = len(certificate.proof) // len(signers)
+        if size * len(signers) != len(certificate.proof) or len(statements) != len(signers):
+            raise Violation("P2", f"{type(certificate).__name__}({certificate.view}) has not one signature a signer")
+        for number, ((public_key, _), statement) in enumerate(zip(signers, statements, strict=True)):
+            signature = certificate.proof[number * size : (number + 1) * size]
+            if not self._is_genuine(public_key, statement, signature):
+                raise Violation("P2", f"a forged signature in {type(certificate).__name__}({certificate.view})")
+
+    def _is_genuine(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
+        key = (public_key, statement, signature)
+        known = self._signatures.get(key)
+        if known is None:
+            if len(self._signatures) >= _REMEMBERED_MAX:
+                self._signatures.clear()
+            known = self._signatures[key] = self._scheme.verify(public_key, statement, signature)
+        return known
+
+    def _state(self, kind: int, epoch: int, view: int, subject: bytes) -> bytes:
+        """P1: twelve bytes of prefix, the network, the kind, epoch and view in eight bytes each, the subject."""
+        return (
+            b"sequencer/1\x00"
+            + self._network
+            + bytes([kind])
+            + epoch.to_bytes(8, "big")
+            + view.to_bytes(8, "big")
+            + subject
+        )

@@ -1,0 +1,41 @@
+"""A transaction is decided at most once."""
+
+from collections.abc import Container
+
+import msgspec
+
+from consensus.effects import Decide
+from consensus.types import Microseconds, ValidatorId
+from netsim.checkers.violation import Violation
+from netsim.observer import Observer
+
+
+class TransactionsOnce(Observer):
+    """Looks at each height once, at the first node that decides it; agreement holds for the others."""
+
+    def __init__(self, byzantine: Container[ValidatorId] = ()) -> None:
+        self._byzantine = byzantine
+        self._height_of: dict[bytes, int] = {}
+        self._height = 0
+
+    @property
+    def count(self) -> int:
+        """Transactions decided so far."""
+        return len(self._height_of)
+
+    def on_decide(self, now: Microseconds, node: ValidatorId, decide: Decide) -> None:
+        if node in self._byzantine:
+            return
+        for block in decide.blocks:
+            height = int(block.leaf.height)
+            if height <= self._height:
+                continue
+            self._height = height
+            if not block.payload:
+                continue
+            for transaction in msgspec.msgpack.decode(block.payload, type=list[bytes]):
+                if transaction in self._height_of:
+                    raise Violation(
+                        "once", f"a transaction at height {height} stands at height {self._height_of[transaction]} too"
+                    )
+                self._height_of[transaction] = height

@@ -1,0 +1,33 @@
+"""Who watches a simulation: the checkers and the recorder of figures. Watching changes nothing."""
+
+from consensus.effects import Decide, EnteredView, TimedOut
+from consensus.evidence import Evidence
+from consensus.leaf import Block
+from consensus.messages import Message
+from consensus.safety import SafetyRecord
+from consensus.types import Microseconds, ValidatorId
+
+
+class Observer:
+    """Every hook is called at the moment when the thing happens, in the order in which things happen."""
+
+    def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, tip: Block) -> None:
+        """A process starts, for the first time or again, from this record and this decided block."""
+
+    def on_crash(self, now: Microseconds, node: ValidatorId) -> None:
+        """A process is gone, with everything that it had not synced."""
+
+    def on_send(self, now: Microseconds, node: ValidatorId, message: Message) -> None:
+        """A message leaves its node; once for a broadcast. What is signed in it is visible from now on."""
+
+    def on_enter(self, now: Microseconds, node: ValidatorId, entered: EnteredView) -> None:
+        """A replica has entered a view."""
+
+    def on_timeout(self, now: Microseconds, node: ValidatorId, timed_out: TimedOut) -> None:
+        """A replica has given up on a view."""
+
+    def on_decide(self, now: Microseconds, node: ValidatorId, decide: Decide) -> None:
+        """A replica has decided blocks."""
+
+    def on_report(self, now: Microseconds, node: ValidatorId, evidence: Evidence) -> None:
+        """A replica accuses a validator."""

@@ -1,0 +1,337 @@
+"""One simulated node: the production replica, its disk, its timers and its mempool.
+
+A turn is what the node does too: events -> effects -> one write, a sync when something depends on it, and only then the
+release (R8). While a sync is under way events wait in the inbox and become the next turn together.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from consensus.catchup import answer
+from consensus.context import EpochContext
+from consensus.effects import (
+    Batch,
+    Broadcast,
+    BuildPayload,
+    CheckPayload,
+    Decide,
+    Drop,
+    Effect,
+    EnteredView,
+    Persist,
+    Report,
+    Send,
+    SetTimer,
+    TimedOut,
+    batch,
+)
+from consensus.errors import InvariantViolation
+from consensus.events import Event, PayloadBuilt, PayloadReady, Started, Timer, TimerFired
+from consensus.replica import Replica
+from consensus.safety import SafetyRules
+from consensus.schedule import LeaderSchedule
+from consensus.signatures import Signer
+from consensus.types import Height, ValidatorId, View
+from consensus.validation import MessageValidator
+from netsim.disk import Disk
+from netsim.observer import Observer
+from netsim.simulation import Simulation, make_tag
+from netsim.wire import Arrival, Refused, Request, Wire
+from netsim.workload import Pool, Workload
+
+KIND_TIMER = 3
+KIND_SYNCED = 4
+KIND_LOCAL = 5
+KIND_BUILD = 6
+_TIMER_NUMBERS = {timer: number for number, timer in enumerate(Timer)}
+
+
+@dataclass(frozen=True)
+class World:
+    """What all processes of one simulation share."""
+
+    simulation: Simulation
+    context: EpochContext
+    schedule: LeaderSchedule
+    wire: Wire
+    workload: Workload
+    observers: Sequence[Observer]
+    lost_connections_seen: bool
+
+
+class Process:
+    """A node that can crash, start again from its disk, and freeze."""
+
+    def __init__(
+        self, world: World, validator_id: ValidatorId, signer: Signer, validator: MessageValidator, disk: Disk
+    ) -> None:
+        self._world = world
+        self._simulation = world.simulation
+        self.id = validator_id
+        self._signer = signer
+        self._validator = validator
+        self.disk = disk
+        self._replica: Replica | None = None
+        self._pool = Pool(world.workload, ())
+        self._inbox: deque[Event | Request] = deque()
+        self._is_blocked = False
+        self._is_syncing = False
+        self.is_paused = False
+        self._written: Batch | None = None
+        self._generation = 0
+        self._timers: dict[Timer, int] = {}
+        self._incarnation = 0
+        self._building: BuildPayload | None = None
+        self.leader: ValidatorId | None = None
+        """Who leads this node's view, as far as it knows."""
+        self.drops: dict[str, int] = {}
+        """Messages that changed nothing, by reason."""
+
+    def __repr__(self) -> str:
+        state = "down" if self._replica is None else "paused" if self.is_paused else f"view {self.view}"
+        return f"node {self.id} ({state}, height {self.height})"
+
+    @property
+    def is_alive(self) -> bool:
+        """Paused counts as alive: its connections stay up."""
+        return self._replica is not None
+
+    @property
+    def view(self) -> View:
+        """View of the running replica; of a dead one the view that its disk knows."""
+        return View(self.disk.record.entry.view + 1) if self._replica is None else self._replica.view
+
+    @property
+    def height(self) -> Height:
+        """Height of the last decided block that this node has written."""
+        return Height(len(self.disk.decided) - 1)
+
+    @property
+    def replica(self) -> Replica:
+        """The running replica. Raises `InvariantViolation` when the process is down."""
+        if self._replica is None:
+            raise InvariantViolation(f"node {self.id} is down, it has no replica")
+        return self._replica
+
+    def start(self) -> None:
+        """Start, or start again, from what the disk holds."""
+        if self._replica is not None:
+            raise InvariantViolation(f"node {self.id} is running already; crash it first")
+        found = self.disk.load()
+        context = self._world.context
+        safety = SafetyRules(context, self.id, self._signer, found.record)
+        self._replica = Replica(
+            context,
+            self._world.schedule,
+            self._validator,
+            safety,
+            tip=found.tip,
+            tip_fc=found.tip_fc,
+            undecided=found.undecided,
+        )
+        self._pool = Pool(self._world.workload, self.disk.decided)
+        for observer in self._world.observers:
+            observer.on_start(self._simulation.now, self.id, found.record, found.tip)
+        self._simulation.changed = True
+        self._take_turn([Started()])
+
+    def crash(self) -> None:
+        """Die at once: memory is gone, unsynced writes may be, and the peers' connections break."""
+        if self._replica is None:
+            raise InvariantViolation(f"node {self.id} is down already; restart it first")
+        self._replica = None
+        self._incarnation += 1
+        self._inbox.clear()
+        self._timers.clear()
+        self._building = self._written = self.leader = None
+        self._is_blocked = self._is_syncing = self.is_paused = False
+        self.disk.crash()
+        self._simulation.changed = True
+        for observer in self._world.observers:
+            observer.on_crash(self._simulation.now, self.id)
+        if self._world.lost_connections_seen:
+            self._world.wire.break_connections(self.id)
+
+    restart = start
+
+    def pause(self) -> None:
+        """Freeze (SIGSTOP): nothing is handled and nothing leaves, while connections stay up and messages queue."""
+        if self._replica is None:
+            raise InvariantViolation(f"node {self.id} is down, only a running process can freeze")
+        self.is_paused = self._is_blocked = True
+
+    def resume(self) -> None:
+        """Thaw: what has queued is handled as one turn."""
+        self.is_paused = False
+        self._is_blocked = self._is_syncing
+        if not self._is_syncing:
+            self._release_written()
+            self._drain()
+        self.on_submit()
+
+    def on_submit(self) -> None:
+        """Transactions have arrived: a leader that waits for some need not wait longer (L6)."""
+        if self._building is not None and not self.is_paused:
+            self._build(self._building)
+
+    def receive(self, arrival: Arrival) -> None:
+        """From the wire."""
+        replica = self._replica
+        if replica is None:
+            return
+        if isinstance(arrival, Refused):
+            self.drops[arrival.reason] = self.drops.get(arrival.reason, 0) + 1
+        elif self._is_blocked:
+            self._inbox.append(arrival)
+        elif isinstance(arrival, Request):
+            self._serve(arrival)
+        else:
+            effects = replica.handle(arrival, self._simulation.now)
+            if effects:
+                self._commit(effects)
+
+    def _take_turn(self, events: Sequence[Event]) -> None:
+        effects: list[Effect] = []
+        for event in events:
+            effects += self.replica.handle(event, self._simulation.now)
+        self._commit(effects)
+
+    def _commit(self, effects: list[Effect]) -> None:
+        self._simulation.changed = True
+        turn = batch(effects)
+        if turn.record is not None or turn.blocks or turn.decides:
+            self.disk.append(turn)
+        if turn.must_sync:
+            latency = self.disk.sample_sync_latency()
+            if latency:
+                self._is_blocked = self._is_syncing = True
+                self._written = turn
+                at = self._simulation.now + latency
+                self._simulation.schedule(at, self._on_synced, self._incarnation, make_tag(KIND_SYNCED, self.id))
+                return
+            self.disk.sync()
+        self._release(turn.release)
+
+    def _on_synced(self, incarnation: int) -> None:
+        if incarnation != self._incarnation:
+            return
+        self.disk.sync()
+        self._is_syncing = False
+        self._is_blocked = self.is_paused
+        if not self.is_paused:
+            self._release_written()
+            self._drain()
+
+    def _release_written(self) -> None:
+        turn, self._written = self._written, None
+        if turn is not None:
+            self._release(turn.release)
+
+    def _drain(self) -> None:
+        """Everything that has queued becomes one turn."""
+        events: list[Event] = []
+        while self._inbox:
+            item = self._inbox.popleft()
+            if isinstance(item, Request):
+                self._serve(item)
+            else:
+                events.append(item)
+        if events and not self._is_blocked:
+            self._take_turn(events)
+
+    def _serve(self, request: Request) -> None:
+        response = answer(request.message, self.disk)
+        if response is not None:
+            self._world.wire.send(self.id, request.sender, response)
+
+    # Releasing effects
+
+    def _release(self, effects: Sequence[Effect]) -> None:  # noqa: C901 - one flat match over all effects
+        now, observers = self._simulation.now, self._world.observers
+        for effect in effects:
+            match effect:
+                case Broadcast(message):
+                    self._world.wire.broadcast(self.id, message)
+                case Send(to, message):
+                    self._world.wire.send(self.id, to, message)
+                case SetTimer(timer, deadline):
+                    self._set_timer(timer, deadline)
+                case EnteredView():
+                    self.leader = effect.leader
+                    self._building = None
+                    for observer in observers:
+                        observer.on_enter(now, self.id, effect)
+                case BuildPayload():
+                    self._build(effect)
+                case CheckPayload(block, ancestors):
+                    accepted = self._pool.accepts(block, ancestors)
+                    self._answer(PayloadReady(block.commitment, accepted))
+                case Decide():
+                    self._on_decide(effect)
+                case TimedOut():
+                    for observer in observers:
+                        observer.on_timeout(now, self.id, effect)
+                case Report(evidence):
+                    for observer in observers:
+                        observer.on_report(now, self.id, evidence)
+                case Drop(reason=reason):
+                    self.drops[reason] = self.drops.get(reason, 0) + 1
+                case Persist():
+                    raise InvariantViolation("a batch has left a Persist among what it releases")
+                case _:
+                    assert_never(effect)
+
+    def _on_decide(self, decide: Decide) -> None:
+        self._pool.on_decide(decide.blocks)
+        for block in decide.blocks:
+            self._simulation.note(block.commitment)
+        for observer in self._world.observers:
+            observer.on_decide(self._simulation.now, self.id, decide)
+
+    def _set_timer(self, timer: Timer, deadline: int) -> None:
+        """Generations never repeat, so a timer that was replaced, or whose process has died, is silent."""
+        self._generation += 1
+        self._timers[timer] = self._generation
+        tag = make_tag(KIND_TIMER, self.id, _TIMER_NUMBERS[timer])
+        self._simulation.schedule(deadline, self._on_timer, (timer, self._generation), tag)
+
+    def _on_timer(self, argument: tuple[Timer, int]) -> None:
+        timer, generation = argument
+        if self._timers.get(timer) == generation:
+            del self._timers[timer]
+            self._handle(TimerFired(timer))
+
+    def _build(self, request: BuildPayload) -> None:
+        """L6: at once when there are transactions, else when the next one arrives or the deadline has come."""
+        now = self._simulation.now
+        payload = self._pool.build(request.ancestors, request.bytes_max, now)
+        if payload or now >= request.deadline or request.bytes_max == 0:
+            self._building = None
+            self._answer(PayloadBuilt(request.view, request.parent, payload))
+            return
+        self._building = request
+        arrival = self._world.workload.next_arrival(now)
+        at = request.deadline if arrival is None else min(arrival, request.deadline)
+        self._simulation.schedule(at, self._on_build, request, make_tag(KIND_BUILD, self.id))
+
+    def _on_build(self, request: BuildPayload) -> None:
+        if self._building is request and not self.is_paused:
+            self._build(request)
+
+    def _answer(self, event: Event) -> None:
+        """The application answers at once, but as an event of its own: a turn is never entered from within another."""
+        argument = (self._incarnation, event)
+        self._simulation.schedule(self._simulation.now, self._on_answer, argument, make_tag(KIND_LOCAL, self.id))
+
+    def _on_answer(self, argument: tuple[int, Event]) -> None:
+        incarnation, event = argument
+        if incarnation == self._incarnation:
+            self._handle(event)
+
+    def _handle(self, event: Event) -> None:
+        if self._is_blocked:
+            self._inbox.append(event)
+        else:
+            self._take_turn([event])
