@@ -19,7 +19,6 @@ from sequencer.network_config import (
     NETWORK_FILE,
     Bytes,
     ConsensusSection,
-    Milliseconds,
     Name,
     NetworkConfig,
     Section,
@@ -28,7 +27,7 @@ from sequencer.network_config import (
     load_network,
 )
 from sequencer.ports import Address, parse_address
-from sequencer.toml_file import ConfigError, convert_table, describe_fields, read_table, render_toml
+from sequencer.toml_file import ConfigError, convert_table, describe_fields, describe_problem, read_table, render_toml
 
 __all__ = [
     "NETWORK_FILE",
@@ -77,8 +76,8 @@ class NodeConfig(Section, frozen=True, kw_only=True):
         Meta(description="Pending transactions that are kept, in bytes; beyond it submissions are refused (429)."),
     ] = 128 * 1024 * 1024
     mempool_expiry_ms: Annotated[
-        Milliseconds,
-        Meta(ge=1000, description="How long a transaction may stay pending before it is forgotten, in ms."),
+        int,
+        Meta(ge=1000, le=2**40, description="How long a transaction may stay pending, in ms; then it is forgotten."),
     ] = 300_000
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="Least severity that is written to stderr.")
@@ -176,8 +175,7 @@ def _convert_override(value: object, hint: Any, source: str) -> Any:
     try:
         return msgspec.convert(value, hint, strict=False)
     except msgspec.ValidationError as error:
-        text = str(error)
-        raise ConfigError(source, None, text[:1].lower() + text[1:], f'It is set to "{value}"') from error
+        raise ConfigError(source, None, describe_problem(str(error), hint, value)) from error
 
 
 def _parse_peers(text: str, source: str) -> dict[str, str]:

@@ -75,11 +75,10 @@ class ConsensusSection(Section, frozen=True, kw_only=True):
         Milliseconds, Meta(description="Without transactions, the wait before an empty leaf is proposed (L6), in ms.")
     ] = _DEFAULTS.idle_interval // _MILLISECOND
     fetch_interval_ms: Annotated[
-        Milliseconds,
-        Meta(ge=1, description="How long a missing leaf may be on its way before it is asked for (L3), in ms."),
+        int, Meta(ge=1, le=2**40, description="Wait for a missing leaf before it is asked for (L3), in ms.")
     ] = _DEFAULTS.fetch_interval // _MILLISECOND
     payload_bytes_max: Annotated[
-        Bytes, Meta(le=PAYLOAD_BYTES_LIMIT, description="Largest payload of one block, in bytes; at most 8 MiB.")
+        int, Meta(ge=1, le=PAYLOAD_BYTES_LIMIT, description="Largest payload of one block, in bytes; at most 8 MiB.")
     ] = _DEFAULTS.payload_bytes_max
     clock_skew_max_ms: Annotated[
         Milliseconds, Meta(description="How far a leaf's timestamp may lie ahead of a voter's clock (R3b), in ms.")

@@ -11,13 +11,15 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 _COMMENT_WIDTH = 110
+_SIMILARITY_LEAST = 0.7
+"""Of a mistyped key to a known one: two letters of eight may be wrong."""
 _PLACE = re.compile(r"(?P<problem>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)
 _UNKNOWN_KEY = re.compile(r"Object contains unknown field `(?P<key>.*)`")
 _MISSING_KEY = re.compile(r"Object missing required field `(?P<key>.*)`")
@@ -59,6 +61,16 @@ def convert_table(table: Mapping[str, Any], kind: type[T], source: Path | str) -
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
         raise _explain(str(error), table, kind, source) from error
+
+
+def describe_problem(problem: str, hint: Any, value: object) -> str:
+    """What msgspec says about a value, with what would be right and what it is instead."""
+    choices = get_args(_strip(hint)) if get_origin(_strip(hint)) is Literal else ()
+    if choices:
+        problem = f"expected {' or '.join(map(_render_scalar, choices))}"
+    is_scalar = isinstance(value, (bool, int, str))
+    got = f", got {_render_scalar(value)}" if is_scalar and "got" not in problem else ""
+    return problem[:1].lower() + problem[1:] + (got if choices or problem.startswith("Expected") else "")
 
 
 def describe_fields(kind: type[msgspec.Struct]) -> dict[str, str]:
@@ -130,19 +142,24 @@ def _render_scalar(value: object) -> str:
 def _explain(text: str, table: Mapping[str, Any], kind: type[msgspec.Struct], source: Path | str) -> ConfigError:
     match = _PLACE.fullmatch(text)
     problem, path = (match["problem"], match["path"] or "") if match else (text, "")
-    path = path.replace("[...]", f".{_find_wrong_entry(path, table)}").lstrip(".")
+    if "[...]" in path:
+        path = path.replace("[...]", f".{_find_wrong_entry(path, table)}")
+    path = path.lstrip(".")
     if unknown := _UNKNOWN_KEY.fullmatch(problem):
         return _explain_unknown_key(unknown["key"], path, kind, source)
     if missing := _MISSING_KEY.fullmatch(problem):
         hint = _find_hint(_join(path, missing["key"]), kind)
         return ConfigError(source, _join(path, missing["key"]), "is missing", _say_meaning(hint))
-    return ConfigError(source, path or None, problem[:1].lower() + problem[1:], _say_meaning(_find_hint(path, kind)))
+    hint = _find_hint(path, kind)
+    return ConfigError(
+        source, path or None, describe_problem(problem, hint, _find_value(path, table)), _say_meaning(hint)
+    )
 
 
 def _explain_unknown_key(key: str, path: str, kind: type[msgspec.Struct], source: Path | str) -> ConfigError:
     owner = _strip(_find_hint(path, kind))
     known = list(get_type_hints(owner)) if isinstance(owner, type) else []
-    near = get_close_matches(key, known, n=1)
+    near = get_close_matches(key, known, n=1, cutoff=_SIMILARITY_LEAST)
     action = f'Did you mean "{near[0]}"?' if near else f"Known here: {', '.join(known)}"
     return ConfigError(source, _join(path, key), "is not a known key", action)
 
@@ -151,6 +168,13 @@ def _find_wrong_entry(path: str, table: Mapping[str, Any]) -> str:
     """msgspec says `[...]` for an entry of a table with free keys: look for the one that is no string."""
     entries = table.get(path.partition("[...]")[0].lstrip("."), {})
     return next((key for key, value in entries.items() if not isinstance(value, str)), "…")
+
+
+def _find_value(path: str, table: Mapping[str, Any]) -> object:
+    value: Any = table
+    for name, index in _STEP.findall(path):
+        value = value[name] if name else value[int(index)]
+    return value
 
 
 def _find_hint(path: str, kind: Any) -> Any:
@@ -176,12 +200,13 @@ def _get_description(hint: Any) -> str:
 
 def _say_meaning(hint: Any) -> str:
     description = _get_description(hint)
-    return f"It is: {description.rstrip('.')}" if description else ""
-
-
-def _end_sentence(text: str) -> str:
-    return text if not text or text[-1] in ".?!" else text + "."
+    is_setting = not (isinstance(_strip(hint), type) and issubclass(_strip(hint), msgspec.Struct))
+    return f"Its meaning: {description}" if description and is_setting else ""
 
 
 def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
+
+
+def _end_sentence(text: str) -> str:
+    return text if not text or text[-1] in ".?!" else text + "."

@@ -1,0 +1,200 @@
+"""A home: the folder that holds a network file and one folder per node.
+
+```
+HOME/network.toml
+HOME/n0/{node.toml, validator.key, node.db}
+HOME/n1/…
+```
+
+A home is made once. Its network file is written last, so a folder without one is no home, whatever else is in it.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from consensus.signatures import Signer
+from consensus.types import ValidatorId
+from sequencer.config import (
+    NETWORK_FILE,
+    NODE_FILE,
+    ConfigError,
+    ConsensusSection,
+    LoadedNode,
+    NetworkConfig,
+    NodeConfig,
+    TransactionsSection,
+    ValidatorConfig,
+    load_network,
+    load_node,
+    render_toml,
+)
+from sequencer.keys import generate_key, write_key
+from sequencer.ports import Address
+
+NODES_MAX = 100
+"""Nodes of one home: as many as there are ports between those for peers and those for the API."""
+API_PORT_OFFSET = NODES_MAX
+"""The API of a node listens this far above the port for its peers."""
+BASE_PORT = 27_600
+"""Below the range from which systems take ports for outgoing connections, and in no common use."""
+DEFAULT_STAKE = 100
+
+_PORT_MAX = 65_535
+_FOLDER_MODE = 0o700
+
+CreateDatabase = Callable[[LoadedNode], None]
+"""Makes a node's database with the record of a key that has never signed. Called once per key, ever (R8)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HomePlan:
+    """What to make. One node per stake, named n0, n1, …; node i listens on `base_port + i`, its API 100 above that."""
+
+    stakes: tuple[int, ...] = (DEFAULT_STAKE,) * 4
+    name: str = "local"
+    host: str = "127.0.0.1"
+    base_port: int = BASE_PORT
+    consensus: ConsensusSection = field(default_factory=ConsensusSection)
+    transactions: TransactionsSection = field(default_factory=TransactionsSection)
+    genesis_time_ms: int = field(default_factory=lambda: int(time.time() * 1000))
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.stakes) <= NODES_MAX:
+            raise ValueError(f"a home has 1 to {NODES_MAX} nodes, not {len(self.stakes)}")
+        highest = self.base_port + API_PORT_OFFSET + len(self.stakes) - 1
+        if self.base_port < 1 or highest > _PORT_MAX:
+            raise ValueError(f"base port {self.base_port} needs ports up to {highest}; there are 1 to {_PORT_MAX}")
+
+
+@dataclass(frozen=True)
+class Home:
+    """A network and the nodes of it that live here, in the order of the network file."""
+
+    path: Path
+    network: NetworkConfig
+    nodes: tuple[LoadedNode, ...]
+
+
+def create_home(
+    path: Path,
+    plan: HomePlan,
+    create_database: CreateDatabase,
+    on_node: Callable[[LoadedNode], None] = lambda _node: None,
+) -> Home:
+    """Make keys, files and databases. `on_node` is told of each finished node.
+
+    Raises `ConfigError` when there is anything at `path` already, and leaves nothing behind when it fails.
+    """
+    _check_vacant(path)
+    existed = path.exists()
+    signers = {f"n{index}": generate_key() for index in range(len(plan.stakes))}
+    network = _make_network(plan, signers)
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        nodes = []
+        for index, (name, signer) in enumerate(signers.items()):
+            node = LoadedNode(
+                _make_node_config(plan, index),
+                network,
+                path / name,
+                dict.fromkeys(NodeConfig.__struct_fields__, "default"),
+            )
+            _create_node(node, signer, create_database)
+            nodes.append(node)
+            on_node(node)
+        (path / NETWORK_FILE).write_text(render_toml(network), encoding="utf-8")
+    except BaseException:
+        # No key of a half-made home has signed anything, so nothing is lost with it.
+        for name in signers:
+            shutil.rmtree(path / name, ignore_errors=True)
+        if not existed:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+    return Home(path, network, tuple(nodes))
+
+
+def load_home(path: Path, flags: Mapping[str, object] | None = None) -> Home:
+    """The home at `path` with its nodes. `flags` apply to every node, and environment variables, which are for one,
+    to none.
+
+    Raises `ConfigError`.
+    """
+    network_path = path / NETWORK_FILE
+    if not network_path.exists():
+        raise ConfigError(path, None, f"this is no home: it has no {NETWORK_FILE}", "Make one with `sequencer init`")
+    network = load_network(network_path)
+    folders = [path / entry.name for entry in network.validators if (path / entry.name / NODE_FILE).exists()]
+    nodes = tuple(load_node(folder, flags=flags, environ={}) for folder in folders)
+    return Home(path, network, nodes)
+
+
+def remove_home(path: Path) -> None:
+    """Delete a home, keys and chain included: the network file, the folders of its nodes, and nothing else.
+
+    Does nothing when there is no such folder. Raises `ConfigError` when the folder is no home.
+    """
+    if not path.exists():
+        return
+    home = load_home(path)
+    for node in home.nodes:
+        shutil.rmtree(node.folder)
+    (path / NETWORK_FILE).unlink()
+    if not any(path.iterdir()):
+        path.rmdir()
+
+
+def _check_vacant(path: Path) -> None:
+    if (path / NETWORK_FILE).exists():
+        action = "Start it, choose another folder with --home, or move this one away: its keys cannot be made again"
+        raise ConfigError(path, None, "there is a home already", action)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(path, None, "is not an empty folder", "Choose another one with --home, or empty it")
+
+
+def _make_network(plan: HomePlan, signers: Mapping[str, Signer]) -> NetworkConfig:
+    validators = tuple(
+        ValidatorConfig(id=ValidatorId(index), name=name, public_key=signer.public_key.hex(), stake=stake)
+        for index, ((name, signer), stake) in enumerate(zip(signers.items(), plan.stakes, strict=True))
+    )
+    return NetworkConfig(
+        name=plan.name,
+        genesis_time_ms=plan.genesis_time_ms,
+        consensus=plan.consensus,
+        transactions=plan.transactions,
+        validators=validators,
+    )
+
+
+def _make_node_config(plan: HomePlan, index: int) -> NodeConfig:
+    port = plan.base_port + index
+    return NodeConfig(
+        validator=f"n{index}",
+        listen=str(Address(plan.host, port)),
+        api=str(Address(plan.host, port + API_PORT_OFFSET)),
+        peers={
+            f"n{peer}": str(Address(plan.host, plan.base_port + peer))
+            for peer in range(len(plan.stakes))
+            if peer != index
+        },
+    )
+
+
+def _create_node(node: LoadedNode, signer: Signer, create_database: CreateDatabase) -> None:
+    node.folder.mkdir(mode=_FOLDER_MODE)
+    write_key(node.key_path, signer)
+    (node.folder / NODE_FILE).write_text(render_toml(node.config), encoding="utf-8")
+    create_database(node)
+    _sync_folder(node.folder)
+
+
+def _sync_folder(path: Path) -> None:
+    """The names of new files are durable only when their folder is."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
