@@ -1,0 +1,43 @@
+"""Routes of the API, as one ASGI application over a node."""
+
+from typing import Final
+
+import trio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from sequencer.api.blocks import Blocks
+from sequencer.api.node_view import NodeView
+from sequencer.api.problems import Problem, on_error, on_http_exception, on_problem
+from sequencer.api.status import Status
+from sequencer.api.submit import Submit
+
+_GET: Final = ["GET"]
+_POST: Final = ["POST"]
+
+
+def make_app(node: NodeView, closing: trio.Event) -> Starlette:
+    """`closing` tells requests that wait for finality that the node is going down: they answer at once."""
+    submit, blocks, status = Submit(node, closing), Blocks(node), Status(node)
+    app = Starlette(
+        routes=[
+            Route("/v1/transactions", submit.one, methods=_POST),
+            Route("/v1/transactions/batch", submit.batch, methods=_POST),
+            Route("/v1/transactions/{hash}", submit.find, methods=_GET),
+            Route("/v1/blocks", blocks.range, methods=_GET),
+            Route("/v1/blocks/{block_id}", blocks.get, methods=_GET),
+            Route("/v1/status", status.status, methods=_GET),
+            Route("/livez", status.livez, methods=_GET),
+            Route("/readyz", status.readyz, methods=_GET),
+            Route("/metrics", status.metrics, methods=_GET),
+        ],
+        exception_handlers={
+            Problem: on_problem,
+            HTTPException: on_http_exception,
+            Exception: on_error,
+        },
+    )
+    # One address for one thing: a trailing slash is another address, not a redirection.
+    app.router.redirect_slashes = False
+    return app

@@ -1,0 +1,102 @@
+"""What the API needs of a node, and all that it may touch.
+
+The node matches these protocols by shape and knows nothing of HTTP. Plain calls return at once and are made from the
+API's tasks within the node's Trio run, between two turns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from consensus.leaf import Block
+from consensus.types import Commitment, Epoch, Height, ValidatorId, View
+from sequencer.mempool import Admission
+from sequencer.metrics import NodeMetrics
+from sequencer.network_config import NetworkConfig
+from sequencer.payload import Payload
+from sequencer.storage import TransactionLocation
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """Where one node stands at one moment."""
+
+    epoch: Epoch
+    view: View
+    leader: ValidatorId | None
+    """Of `view`; None while the block that the next proposal extends has not arrived."""
+    decided_height: Height
+    decided_view: View
+    """View of the last decided leaf."""
+    high_qc_view: View
+    is_behind: bool
+    """It knows of certified blocks that it has not got."""
+    peers: frozenset[ValidatorId]
+    """Connected ones, without itself."""
+    mempool_transactions: int
+    mempool_bytes: int
+    uptime_seconds: float
+
+
+class BlockReader(Protocol):
+    """The reading side of storage."""
+
+    @property
+    def latest_height(self) -> Height:
+        """Height of the last decided block; 0 is genesis."""
+        ...
+
+    def read_block(self, commitment: Commitment) -> Block | None:
+        """A block that this node has voted for or decided."""
+        ...
+
+    def read_decided_at(self, height: Height) -> Block | None: ...
+
+    def read_decided(self, from_height: Height, *, blocks_max: int, bytes_max: int) -> list[Block]:
+        """In order from this height on; stops before `bytes_max` of payload, but never before one block."""
+        ...
+
+    def find_transaction(self, transaction_hash: bytes) -> TransactionLocation | None:
+        """Where a decided transaction stands."""
+        ...
+
+
+class PayloadOpener(Protocol):
+    """Payload bytes -> transactions and their hashes, remembered for recent blocks."""
+
+    def open(self, block: Block) -> Payload: ...
+
+
+class NodeView(Protocol):
+    """A running node, seen from its API."""
+
+    @property
+    def network(self) -> NetworkConfig: ...
+    @property
+    def validator_id(self) -> ValidatorId: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def storage(self) -> BlockReader: ...
+    @property
+    def payloads(self) -> PayloadOpener: ...
+    @property
+    def metrics(self) -> NodeMetrics: ...
+
+    def submit(self, transactions: Sequence[bytes], hashes: Sequence[bytes]) -> list[Admission]:
+        """One answer per transaction, in order. `hashes[i]` is the SHA-256 of `transactions[i]`."""
+        ...
+
+    async def wait_finalized(self, hashes: Sequence[bytes]) -> None:
+        """Returns when every one of these transactions is decided; at once when all are. May be cancelled."""
+        ...
+
+    def is_pending(self, transaction_hash: bytes) -> bool:
+        """Whether the transaction waits in this node's mempool."""
+        ...
+
+    def status(self) -> NodeStatus: ...
+
+    def is_ready(self) -> str | None:
+        """None when this node has decided and is not behind, else the reason, without a full stop."""
+        ...

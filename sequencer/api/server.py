@@ -1,0 +1,112 @@
+"""Listening: the application on anycorn, with limits, and an end that lets requests finish."""
+
+import socket
+from typing import Final, cast
+
+import anycorn
+import anycorn.logging
+import anycorn.typing
+import structlog
+import trio
+
+from sequencer.api.app import make_app
+from sequencer.api.node_view import NodeView
+from sequencer.ports import Address, explain_bind_error
+
+GRACE_SECONDS: Final = 3
+"""For requests under way when the node goes down. Waits for finality are answered at once, so this is transfer time."""
+
+KEEP_ALIVE_SECONDS: Final = 60
+"""An idle connection, and one whose request head does not arrive, is closed after this."""
+
+STALLED_READER_MS: Final = 20_000
+"""A client that takes nothing of its answer for so long is cut off by the kernel: it would hold the answer for ever."""
+
+BACKLOG: Final = 512
+"""Connections that wait to be accepted: one burst of clients during a long turn."""
+
+HEAD_BYTES_MAX: Final = 16 * 1024
+"""Request line and headers."""
+
+REQUESTS_PER_CONNECTION_MAX: Final = 2**31
+"""A load generator keeps its connection: nothing is gained by closing it after some number of requests."""
+
+RESTART_SECONDS: Final = 1
+"""After a failure of the server: long enough for descriptors to come back, short enough for a client that retries."""
+
+log = structlog.get_logger("api")
+
+
+class _Log(anycorn.logging.Logger):
+    """What the server has to say, in the node's own log. Malformed requests are the clients' affair: debug."""
+
+    async def info(self, message: str, *args: object, **_: object) -> None:
+        log.debug(_fill(message, args))
+
+    async def warning(self, message: str, *args: object, **_: object) -> None:
+        log.warning(_fill(message, args))
+
+    async def exception(self, message: str, *args: object, **_: object) -> None:
+        log.exception(_fill(message, args))
+
+
+def _fill(message: str, args: tuple[object, ...]) -> str:
+    return message % args if args else message
+
+
+def open_listener(address: Address) -> socket.socket:
+    """A bound TCP socket, so that a busy port is known before anything else starts. Raises `PortUnavailableError`."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Both are inherited by every connection that is accepted.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_READER_MS)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise explain_bind_error(address, error) from error
+    return listener
+
+
+async def serve_api(
+    node: NodeView,
+    listener: socket.socket,
+    *,
+    closing: trio.Event,
+    task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answers on `listener`, which it owns, until `closing` is set; then ends within `GRACE_SECONDS`.
+
+    Reports the address, with the port that the system chose when 0 was asked for. Cancelled, it ends at once.
+    """
+    with listener:
+        app = cast("anycorn.typing.ASGIFramework", make_app(node, closing))
+        task_status.started(Address(*listener.getsockname()[:2]))
+        while not closing.is_set():
+            try:
+                await anycorn.serve(app, make_config(listener), shutdown_trigger=closing.wait, mode="asgi")
+            except Exception:
+                # A failed accept (no descriptors left) or a defect in one connection ends the server, but must not end
+                # the node: consensus goes on, and the socket is still here.
+                log.exception("HTTP server failed, starting again", after_seconds=RESTART_SECONDS)
+                await trio.sleep(RESTART_SECONDS)
+
+
+def make_config(listener: socket.socket) -> anycorn.Config:
+    """HTTP/1.1 and HTTP/2 on plain TCP; a request is not logged, a failure is."""
+    config = anycorn.Config()
+    config.bind = [f"fd://{listener.dup().detach()}"]
+    config.backlog = BACKLOG
+    config.logger_class = _Log
+    config.errorlog = None
+    config.graceful_timeout = GRACE_SECONDS
+    config.h11_max_incomplete_size = HEAD_BYTES_MAX
+    config.h2_max_header_list_size = HEAD_BYTES_MAX
+    config.include_server_header = False
+    config.keep_alive_max_requests = REQUESTS_PER_CONNECTION_MAX
+    config.keep_alive_timeout = KEEP_ALIVE_SECONDS
+    return config

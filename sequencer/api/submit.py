@@ -1,0 +1,222 @@
+"""Transactions: submit one or many, wait until they are final, ask where one stands.
+
+Submitting is idempotent: what is pending or final already is reported so, and a client that is in doubt sends again.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sequencer.api.encoding import (
+    JSON_MEDIA_TYPE,
+    parse_hash,
+    parse_json_transaction,
+    parse_msgpack_batch,
+    parse_ndjson_batch,
+    to_hex,
+)
+from sequencer.api.node_view import NodeView
+from sequencer.api.parameters import Query, check_accepts_json, read_body, read_media_type
+from sequencer.api.problems import (
+    BAD_BODY,
+    MEMPOOL_FULL,
+    NOT_FINALIZED_IN_TIME,
+    SHUTTING_DOWN,
+    TRANSACTION_EMPTY,
+    TRANSACTION_TOO_LARGE,
+    Problem,
+)
+from sequencer.api.waiting import Ended, Wait, wait_finalized
+from sequencer.mempool import Admission
+from sequencer.payload import compute_hash, compute_hashes
+
+BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
+"""One body: two full payloads in the binary form, one in the textual."""
+
+_OCTETS: Final = "application/octet-stream"
+_ONE_TYPES: Final = {_OCTETS: bytes, JSON_MEDIA_TYPE: parse_json_transaction}
+_BATCH_TYPES: Final[dict[str, Callable[[bytes], list[bytes]]]] = {
+    "application/vnd.msgpack": parse_msgpack_batch,
+    "application/x-ndjson": parse_ndjson_batch,
+}
+_TAKEN: Final = (Admission.ACCEPTED, Admission.DUPLICATE, Admission.FINALIZED)
+_CLIENT_GONE: Final = 499
+"""Nobody reads this status; proxies log it by this number."""
+_JSON_FRAME_BYTES: Final = 256
+"""Room for braces, the key and blanks around the digits of a transaction."""
+
+
+class TransactionJson(msgspec.Struct):
+    """`height` and `position` (counted from 0 within the block) are null until it is final."""
+
+    hash: str
+    status: str
+    height: int | None = None
+    position: int | None = None
+
+
+class RejectedJson(msgspec.Struct):
+    """`index` counts from 0 within the batch."""
+
+    index: int
+    code: str
+    detail: str
+
+
+class BatchJson(msgspec.Struct, omit_defaults=True):
+    """How many transactions of a batch are new, pending already, final already; and which were refused, and why."""
+
+    accepted: int
+    duplicate: int
+    finalized: int
+    rejected: list[RejectedJson]
+    hashes: list[str] | None = None
+
+
+class Submit:
+    """The routes under /v1/transactions."""
+
+    def __init__(self, node: NodeView, closing: trio.Event) -> None:
+        self._node = node
+        self._closing = closing
+        self._transaction_bytes_max = node.network.transactions.transaction_bytes_max
+
+    async def one(self, request: Request) -> Response:
+        check_accepts_json(request)
+        wait = Wait.read(Query(request, Wait.PARAMETERS))
+        transaction = await self._read_one(request)
+        hash_ = compute_hash(transaction)
+        admissions, _ = self._submit([transaction], [hash_])
+        match admissions[0]:
+            case Admission.FINALIZED:
+                return self._answer_one(hash_)
+            case Admission.ACCEPTED | Admission.DUPLICATE:
+                pass
+            case refused:
+                raise self._explain(refused)
+        if wait.is_wanted:
+            gone = await self._wait([hash_], request, wait)
+            return gone or self._answer_one(hash_)
+        return _json(TransactionJson(to_hex(hash_), "pending"), 202)
+
+    async def batch(self, request: Request) -> Response:
+        check_accepts_json(request)
+        query = Query(request, Wait.PARAMETERS | {"hashes"})
+        wait = Wait.read(query)
+        with_hashes = query.read_choice("hashes", ("true", "false"), "false") == "true"
+        media_type = read_media_type(request, _BATCH_TYPES)
+        transactions = _BATCH_TYPES[media_type](await read_body(request, BATCH_BYTES_MAX, "Send several batches."))
+        if not transactions:
+            raise Problem(BAD_BODY, "The batch is empty: there is no transaction in the body.")
+        hashes = compute_hashes(transactions)
+        admissions, answer = self._submit(transactions, hashes)
+        if with_hashes:
+            answer.hashes = list(map(to_hex, hashes))
+        if Admission.FULL in admissions:
+            raise _full(answer)
+        if wait.is_wanted:
+            pending = [
+                hash_
+                for hash_, admission in zip(hashes, admissions, strict=True)
+                if admission in (Admission.ACCEPTED, Admission.DUPLICATE)
+            ]
+            gone = await self._wait(pending, request, wait)
+            return gone or _json(answer, 200)
+        return _json(answer, 202)
+
+    async def find(self, request: Request) -> Response:
+        check_accepts_json(request)
+        Query(request)
+        return self._answer_one(parse_hash(request.path_params["hash"]))
+
+    async def _read_one(self, request: Request) -> bytes:
+        media_type = read_media_type(request, _ONE_TYPES)
+        hint = f"A transaction has at most {self._transaction_bytes_max} bytes on this network."
+        if media_type == _OCTETS:
+            return await read_body(request, self._transaction_bytes_max, hint)
+        return parse_json_transaction(
+            await read_body(request, 2 * self._transaction_bytes_max + _JSON_FRAME_BYTES, hint)
+        )
+
+    def _submit(self, transactions: list[bytes], hashes: list[bytes]) -> tuple[list[Admission], BatchJson]:
+        if self._closing.is_set():
+            raise Problem(SHUTTING_DOWN, "Nothing was submitted: this node takes nothing new. Send it to another node.")
+        admissions = self._node.submit(transactions, hashes)
+        accepted, duplicate, finalized = map(admissions.count, _TAKEN)
+        refused = len(admissions) - accepted - duplicate - finalized
+        rejected = list(self._list_rejected(admissions)) if refused else []
+        submitted = self._node.metrics.submitted
+        submitted["accepted"].inc(accepted)
+        submitted["duplicate"].inc(duplicate)
+        submitted["finalized"].inc(finalized)
+        submitted["rejected"].inc(refused)
+        return admissions, BatchJson(accepted, duplicate, finalized, rejected)
+
+    def _list_rejected(self, admissions: list[Admission]) -> Iterator[RejectedJson]:
+        explained = {refused: self._explain(refused) for refused in set(admissions).difference(_TAKEN)}
+        for index, admission in enumerate(admissions):
+            problem = explained.get(admission)
+            if problem is not None:
+                yield RejectedJson(index, problem.kind.code, problem.detail)
+
+    def _explain(self, refused: Admission) -> Problem:
+        match refused:
+            case Admission.TOO_LARGE:
+                return Problem(
+                    TRANSACTION_TOO_LARGE,
+                    f"A transaction has at most {self._transaction_bytes_max} bytes on this network.",
+                    bytes_max=self._transaction_bytes_max,
+                )
+            case Admission.EMPTY:
+                return Problem(TRANSACTION_EMPTY, "A transaction has at least one byte.")
+            case Admission.FULL:
+                return Problem(MEMPOOL_FULL, "The mempool has no room. Send it again in a moment, or to another node.")
+            case Admission.ACCEPTED | Admission.DUPLICATE | Admission.FINALIZED:
+                raise ValueError(f"{refused} is no refusal")
+
+    async def _wait(self, hashes: list[bytes], request: Request, wait: Wait) -> Response | None:
+        """None when all are final; a response for nobody when the client has gone. Raises `Problem` otherwise."""
+        match await wait_finalized(self._node, hashes, request, self._closing, wait.seconds):
+            case Ended.FINALIZED:
+                return None
+            case Ended.CLIENT_GONE:
+                return Response(status_code=_CLIENT_GONE)
+            case Ended.TOO_LATE:
+                raise Problem(
+                    NOT_FINALIZED_IN_TIME,
+                    f"What was accepted is pending, but not all of it was final after {wait.seconds:g} s. "
+                    "Ask GET /v1/transactions/{hash} later, or send the same again with a longer timeout_s.",
+                )
+            case Ended.CLOSING:
+                raise Problem(
+                    SHUTTING_DOWN,
+                    "The node goes down before all is final. What it forwarded may still become final: "
+                    "send the same to another node, nothing is ordered twice.",
+                )
+
+    def _answer_one(self, transaction_hash: bytes) -> Response:
+        location = self._node.storage.find_transaction(transaction_hash)
+        if location is not None:
+            return _json(
+                TransactionJson(to_hex(transaction_hash), "finalized", location.height, location.position), 200
+            )
+        status = "pending" if self._node.is_pending(transaction_hash) else "unknown"
+        return _json(TransactionJson(to_hex(transaction_hash), status), 200)
+
+
+def _json(answer: msgspec.Struct, status: int) -> Response:
+    return Response(msgspec.json.encode(answer), status, media_type=JSON_MEDIA_TYPE)
+
+
+def _full(answer: BatchJson) -> Problem:
+    refused = len(answer.rejected)
+    return Problem(
+        MEMPOOL_FULL,
+        f"The mempool has no room for the whole batch: {refused} were refused, each is listed. "
+        "Send the same batch again after the time in Retry-After; what was taken counts as duplicate then.",
+        **msgspec.structs.asdict(answer),
+    )
