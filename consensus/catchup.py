@@ -27,13 +27,16 @@ class BlockSource(Protocol):
         ...
 
     def read_decided(self, from_height: Height, *, blocks_max: int, bytes_max: int) -> list[Block]:
-        """Decided blocks from this height on, in order; stops before `bytes_max` of payload, but never before one block."""
+        """Decided blocks from this height on, in order; stops before `bytes_max` of payload, but never before one
+        block.
+        """
         ...
 
     def read_finality_proof(
         self, height: Height, *, leaves_max: int
     ) -> tuple[tuple[Leaf, ...], FinalityCertificate] | None:
-        """The leaves above `height` up to the nearest one with an FC, and that FC; no leaves when `height` has one itself.
+        """The leaves above `height` up to the nearest one with an FC, and that FC; no leaves when `height` has one
+        itself.
 
         None when there is none within `leaves_max`.
         """

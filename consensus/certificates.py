@@ -3,7 +3,7 @@
 | kind | success_threshold of | proves |
 |---|---|---|
 | QC, quorum certificate | QuorumVotes for a leaf | no other leaf is certified in its view |
-| FC, finality certificate | FinalizeVotes for a leaf | the leaf is final; holds the leaf's QC, without which a double vote could hide |
+| FC, finality certificate | FinalizeVotes for a leaf | the leaf is final; holds its QC, else a double vote could hide |
 | TC, timeout certificate | TimeoutVotes of a view | the view may be left; says how high its signers' `high_qc` were |
 
 A bitmap says who signed: bit i (least significant first) is position i of the epoch's stake table.
@@ -56,8 +56,8 @@ class FinalityCertificate(_Certificate, frozen=True, tag="FC"):
 class TimeoutCertificate(_Certificate, frozen=True, tag="TC"):
     """`view` ended without progress that a quorum saw.
 
-    `high_qc_views[i]` is what the i-th signer signed. `high_qc` is at least the highest of them: a signer may attach a newer
-    one than it signed (R7), and newer only strengthens what R3c asks for.
+    `high_qc_views[i]` is what the i-th signer signed. `high_qc` is at least the highest of them: a signer may attach
+    a newer one than it signed (R7), and newer only strengthens what R3c asks for.
     """
 
     high_qc_views: tuple[WireView, ...]
@@ -86,7 +86,9 @@ def encode_signers(table: StakeTable, signers: Iterable[ValidatorId]) -> bytes:
 
 
 def decode_signers(table: StakeTable, bitmap: bytes) -> tuple[ValidatorId, ...]:
-    """Bitmap -> validators in order of position. Raises `InvalidMessage` when it is not canonical for this table (P4)."""
+    """Bitmap -> validators in order of position. Raises `InvalidMessage` when it is not canonical for this table
+    (P4).
+    """
     if len(bitmap) != (len(table) + 7) // 8:
         raise InvalidMessage("bad_bitmap", f"{len(bitmap)} bytes of signers for {len(table)} validators")
     bits = int.from_bytes(bitmap, "little")

@@ -10,8 +10,8 @@ from consensus.types import Commitment
 class Chain:
     """A tree of blocks over the last decided one, the tip. Every block in it is connected to the tip.
 
-    At most one block per proposal that was considered and per leaf that was asked for enters, so it grows only while views pass
-    without a decide.
+    At most one block per proposal that was considered and per leaf that was asked for enters, so it grows only while
+    views pass without a decide.
     """
 
     def __init__(self, tip: Block, undecided: Iterable[Block] = ()) -> None:

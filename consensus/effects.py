@@ -1,4 +1,5 @@
-"""What a replica wants done, as values; and `batch`, which turns one turn's wishes into one write and what may follow it.
+"""What a replica wants done, as values; and `batch`, which turns one turn's wishes into one write and what may follow
+it.
 
 Durability is data (R8): a message that depends on the safety record stands in the `then` of the `Persist` that carries
 the record, so no runtime can send it early without going out of its way.
@@ -49,7 +50,8 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True)
 class BuildPayload:
-    """This replica leads `view`: answer with `PayloadBuilt`, at once when there are transactions, else at `deadline` (L6).
+    """This replica leads `view`: answer with `PayloadBuilt`, at once when there are transactions, else at `deadline`
+    (L6).
 
     `ancestors` are the undecided blocks that the proposal will extend, oldest first: what stands in them must not
     stand in the payload again.
@@ -64,7 +66,9 @@ class BuildPayload:
 
 @dataclass(frozen=True, slots=True)
 class CheckPayload:
-    """Ask the application whether it accepts the payload of `block` on top of `ancestors`; answer with `PayloadReady` (R3b)."""
+    """Ask the application whether it accepts the payload of `block` on top of `ancestors`; answer with `PayloadReady`
+    (R3b).
+    """
 
     block: Block
     ancestors: tuple[Block, ...]
@@ -93,7 +97,9 @@ class EnteredView:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """This replica has stopped voting in `view`: its timer fired, others timed out, or the leader's connection is gone."""
+    """This replica has stopped voting in `view`: its timer fired, others timed out, or the leader's connection is
+    gone.
+    """
 
     view: View
     cause: str

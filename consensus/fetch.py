@@ -1,7 +1,7 @@
 """Which blocks a replica lacks, whom it asks next and when (L3, L5).
 
-Only a certificate makes a leaf wanted, so every answer is checked against something that a quorum signed. One leaf is asked
-for by its commitment, from the certificate's signers first; a long gap is closed by ranges of decided blocks.
+Only a certificate makes a leaf wanted, so every answer is checked against something that a quorum signed. One leaf is
+asked for by its commitment, from the certificate's signers first; a long gap is closed by ranges of decided blocks.
 """
 
 from collections.abc import Container, Sequence
@@ -61,7 +61,9 @@ class Fetcher:
         return commitment in self._wanted
 
     def want(self, commitment: Commitment, view: View, holders: Sequence[ValidatorId], due: Microseconds) -> None:
-        """Ask for this leaf, certified in `view`, from `due` on, unless it comes by itself; `holders` are asked first."""
+        """Ask for this leaf, certified in `view`, from `due` on, unless it comes by itself; `holders` are asked
+        first.
+        """
         known = commitment in self._wanted or commitment in self._orphans or commitment in self._chain
         if known or not self._peers:
             return
@@ -112,10 +114,12 @@ class Fetcher:
             self._range = None
         return self._connect_children(self._chain.tip.commitment)
 
-    def on_range(self, height: Height, now: Microseconds, *, more: bool) -> None:
-        """A range up to `height` was decided; `more` says that whoever sent it has proof of blocks beyond."""
-        if more:
-            self.want_range(Height(height + 1), now)
+    def on_range(self, proven: Height, now: Microseconds) -> None:
+        """A range was decided, and its FC proves that blocks up to height `proven` are decided: go on to there at
+        once.
+        """
+        if proven > self._chain.tip.leaf.height:
+            self.want_range(proven, now)
         if self._range is not None:
             self._range.due = now
 

@@ -58,7 +58,9 @@ class FinalizeVote(_Message, frozen=True, tag=3):
 
 
 class TimeoutVote(_Message, frozen=True, tag=4):
-    """`high_qc_view` is signed and never changes for a view; `high_qc` may be newer by the time of a repetition (R7)."""
+    """`high_qc_view` is signed and never changes for a view; `high_qc` may be newer by the time of a repetition
+    (R7).
+    """
 
     epoch: WireEpoch
     view: WireView
@@ -100,7 +102,9 @@ class RangeRequest(_Message, frozen=True, tag=9):
 
 
 class RangeResponse(_Message, frozen=True, tag=10):
-    """Consecutive decided blocks, and the proof: the leaves from the last block on to the one that `fc` certifies (L5)."""
+    """Consecutive decided blocks, and the proof: the leaves from the last block on to the one that `fc` certifies
+    (L5).
+    """
 
     blocks: Annotated[tuple[LeafResponse, ...], Meta(min_length=1, max_length=RANGE_BLOCKS_MAX)]
     path: Annotated[tuple[Leaf, ...], Meta(max_length=RANGE_PATH_MAX)]

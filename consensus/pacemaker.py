@@ -1,8 +1,8 @@
 """How long a view may take (L1). The pacemaker never decides that a view is over: certificates do (R1).
 
-The recent view duration is measured from the arrival of the proposal to the QC, so neither an idle leader nor a slow one
-stretches anybody's timer. It follows an increase at once by half and a decrease slowly, as a round-trip estimator does: a timer
-that is too short costs a view, one that is too long costs waiting only when a leader fails.
+The recent view duration is measured from the arrival of the proposal to the QC, so neither an idle leader nor a slow
+one stretches anybody's timer. It follows an increase at once by half and a decrease slowly, as a round-trip estimator
+does: a timer that is too short costs a view, one that is too long costs waiting only when a leader fails.
 """
 
 from consensus.parameters import ConsensusParameters

@@ -10,7 +10,9 @@ class ConsensusParameters:
     """Durations in microseconds, sizes in bytes. Raises `ValueError` for a set that cannot work."""
 
     timeout_floor: Microseconds = Microseconds(300_000)
-    """Shortest view timer. Far above a loopback view (5 ms), so that a busy machine does not look like a dead leader."""
+    """Shortest view timer. Far above a loopback view (5 ms), so that a busy machine does not look like a dead
+    leader.
+    """
     timeout_ceiling: Microseconds = Microseconds(10_000_000)
     """Longest view timer, back-off included."""
     timeout_multiple: int = 4

@@ -1,4 +1,6 @@
-"""What a replica knows of its peers: how far they are, whose connection is gone, whom it has answered lately (R1, L2, L3)."""
+"""What a replica knows of its peers: how far they are, whose connection is gone, whom it has answered lately (R1, L2,
+L3).
+"""
 
 from consensus.types import Microseconds, ValidatorId, View
 
@@ -22,7 +24,9 @@ class Peers:
             self._views[peer] = view
 
     def get_behind(self, view: View) -> list[ValidatorId]:
-        """Connected peers whose last word was of a view below this one. Those never heard are not known to be behind."""
+        """Connected peers whose last word was of a view below this one. Those never heard are not known to be
+        behind.
+        """
         return [peer for peer, known in self._views.items() if known < view and peer not in self.lost]
 
     def may_answer(self, peer: ValidatorId, now: Microseconds) -> bool:

@@ -1,9 +1,9 @@
 """One replica of one epoch: which handler calls which rule in which order. The rules live elsewhere.
 
-Theory of operation. `handle` takes one event and the time at which it happened, runs to completion and returns what is to be
-done. Certificates drive everything: a QC raises `high_qc`, earns a FinalizeVote and opens the next view; a TC only opens the next
-view; an FC decides. Votes become certificates in the tallies; a replica counts its own votes like everyone's. Whatever is
-signed leaves inside a `Persist`, after the record that remembers it.
+Theory of operation. `handle` takes one event and the time at which it happened, runs to completion and returns what
+is to be done. Certificates drive everything: a QC raises `high_qc`, earns a FinalizeVote and opens the next view; a
+TC only opens the next view; an FC decides. Votes become certificates in the tallies; a replica counts its own votes
+like everyone's. Whatever is signed leaves inside a `Persist`, after the record that remembers it.
 
 The order in which one QC is used is part of the safety argument and stands in `_on_qc`, nowhere else.
 """
@@ -67,7 +67,9 @@ from consensus.types import Commitment, Microseconds, ValidatorId, View
 from consensus.validation import Deferred, MessageValidator, Verified, find_flaw
 
 UNDECIDED_BYTES_MAX = 64 * 1024 * 1024
-"""A leader proposes empty leaves while this much payload waits for a decide: memory stays bounded without finality (L4)."""
+"""A leader proposes empty leaves while this much payload waits for a decide: memory stays bounded without finality
+(L4).
+"""
 
 
 class Replica:
@@ -129,6 +131,17 @@ class Replica:
     def is_behind(self) -> bool:
         """Whether decided blocks are known to be missing here."""
         return self._fetcher.is_catching_up or self._pending_fc is not None
+
+    def compute_next_leaders(self, count: int) -> tuple[ValidatorId, ...]:
+        """Who will propose next, as far as is known here; starts with the current leader while its proposal is
+        awaited.
+        """
+        parent = self._chain.get(self.high_qc.leaf)
+        if parent is None:
+            return ()
+        first = self.view if self._candidate is None else self.view + 1
+        leaders = [self._schedule.leader(View(view), parent.leaf) for view in range(first, first + count)]
+        return tuple(dict.fromkeys(leaders))
 
     def handle(self, event: Event, now: Microseconds) -> list[Effect]:
         """Run one event to completion; `now` must not decrease. An input that is not valid changes nothing."""
@@ -243,7 +256,9 @@ class Replica:
             self._emit(Drop(sender, "unsolicited", f"{block} was not asked for"))
 
     def _on_range(self, sender: ValidatorId, response: RangeResponse) -> None:
-        """L5: the FC at its end and the parent links have been checked; what remains is whether it continues our chain."""
+        """L5: the FC at its end and the parent links have been checked; what remains is whether it continues our
+        chain.
+        """
         tip = self.tip.leaf.height
         blocks = tuple(Block(entry.leaf, entry.payload) for entry in response.blocks if entry.leaf.height > tip)
         if not blocks or blocks[0].leaf.height != tip + 1:
@@ -253,9 +268,9 @@ class Replica:
             raise InvariantViolation(
                 f"conflicting finality: {blocks[0]} is certified, but its parent is not {self.tip}"
             )
-        last = blocks[-1].leaf.height
         self._advance(blocks, response.fc)
-        self._fetcher.on_range(last, self._now, more=bool(response.path))
+        proven = response.path[-1] if response.path else blocks[-1].leaf
+        self._fetcher.on_range(proven.height, self._now)
         self._on_fc(response.fc)
 
     def _on_timer(self, timer: Timer) -> None:

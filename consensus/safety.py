@@ -5,8 +5,8 @@ Laws of this file:
 1. A signature is made here or nowhere.
 2. Each method is one rule of the protocol: its docstring is the rule, its body the same rule in the same order.
 3. A rule that forbids a signature answers `Unsafe` and changes nothing.
-4. A signature that was given is in the record. The caller makes the record durable before the signature leaves (R8), and a
-   replica that starts again from that record never contradicts what it signed.
+4. A signature that was given is in the record. The caller makes the record durable before the signature leaves (R8),
+   and a replica that starts again from that record never contradicts what it signed.
 """
 
 from typing import TypeAlias
@@ -114,8 +114,8 @@ class SafetyRules:
         return vote
 
     def sign_timeout(self, view: View) -> TimeoutVote | Unsafe:
-        """R7: stop voting in v and sign (v, high_qc.view). A repetition carries the newest certificates; the signed view
-        never changes."""
+        """R7: stop voting in v and sign (v, high_qc.view). A repetition carries the newest certificates; the signed
+        view never changes."""
         record = self.record
         if view != record.entry.view + 1:
             return Unsafe("R7", f"asked to time out in view {view}, entered by {record.entry.view}")

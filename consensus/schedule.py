@@ -1,7 +1,7 @@
 """Who leads: a pure function of the certified chain (section 6).
 
-Until the ledger comes, the order is fixed for the epoch: each validator leads in proportion to its stake, spread as evenly
-as integers allow.
+Until the ledger comes, the order is fixed for the epoch: each validator leads in proportion to its stake, spread as
+evenly as integers allow.
 """
 
 from math import gcd
@@ -12,7 +12,9 @@ from consensus.stake_table import StakeTable
 from consensus.types import ValidatorId, View
 
 CYCLE_SLOTS_MAX = 4096
-"""Slots in one cycle. Stakes with a large common measure are rounded to this many slots; everyone keeps at least one."""
+"""Slots in one cycle. Stakes with a large common measure are rounded to this many slots; everyone keeps at least
+one.
+"""
 
 
 class LeaderSchedule(Protocol):
@@ -36,8 +38,9 @@ class StakeWeightedRotation:
 def compute_rotation(table: StakeTable) -> tuple[ValidatorId, ...]:
     """One cycle of slots, in which each validator stands as often as its share of the stake says.
 
-    Smooth weighted round robin: in each slot everyone gains its weight, the highest balance leads and pays the total. So equal
-    stakes give plain rotation, and a large validator's slots never clump. Integers only; ties go to the lower id.
+    Smooth weighted round robin: in each slot everyone gains its weight, the highest balance leads and pays the total.
+    So equal stakes give plain rotation, and a large validator's slots never clump. Integers only; ties go to the
+    lower id.
     """
     weights = _compute_weights(table)
     total = sum(weights)

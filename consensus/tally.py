@@ -1,8 +1,8 @@
 """Bounded accumulators of votes (R4, R6, R7); they notice equivocation (E2, E3).
 
-A vote arrives with its signature unseen. Signatures are checked when the votes for one leaf would make a quorum, so late votes
-cost nothing, and when two votes of one validator contradict each other. At most one vote per validator and view is kept,
-in a window of views that the owner moves (L4).
+A vote arrives with its signature unseen. Signatures are checked when the votes for one leaf would make a quorum, so
+late votes cost nothing, and when two votes of one validator contradict each other. At most one vote per validator and
+view is kept, in a window of views that the owner moves (L4).
 """
 
 from collections.abc import Callable, Mapping
@@ -61,7 +61,8 @@ class VoteTally(Generic[V]):
     def add(self, vote: V, *, genuine: bool = False) -> list[Quorum | Conflict[V] | Forged]:
         """Count a vote; `genuine` says that its signature needs no check (the replica's own).
 
-        Returns what came of it: a quorum once per view, a conflict once per validator and view, and every forgery found.
+        Returns what came of it: a quorum once per view, a conflict once per validator and view, and every forgery
+        found.
         """
         tally = self._views.get(vote.view)
         if tally is None:
@@ -143,5 +144,7 @@ class TimeoutTally:
 
 
 def select_high_qc(votes: Mapping[ValidatorId, TimeoutVote]) -> QuorumCertificate:
-    """The highest QC that came with the votes: at least the highest signed view, since each vote brings its own (P2)."""
+    """The highest QC that came with the votes: at least the highest signed view, since each vote brings its own
+    (P2).
+    """
     return max((vote.high_qc for vote in votes.values()), key=lambda qc: qc.view)

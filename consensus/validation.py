@@ -1,8 +1,8 @@
 """What can be said of a message without looking at any state: Message -> Verified, Deferred or InvalidMessage.
 
 A message is `Verified` when everything in it that carries a signature has been checked. Votes come by the hundred
-and most are late, so a vote is only `Deferred` here: well formed, from the peer that it names, signature unseen. The tally
-checks the signature when a quorum is in reach or when the vote contradicts another one.
+and most are late, so a vote is only `Deferred` here: well formed, from the peer that it names, signature unseen. The
+tally checks the signature when a quorum is in reach or when the vote contradicts another one.
 """
 
 from dataclasses import dataclass

@@ -28,8 +28,8 @@ def make_statement(
 ) -> bytes:
     """The bytes that are signed: network, kind, epoch and view in fixed width, then the subject (P1).
 
-    The subject is a commitment, or for a timeout vote the signed view of `high_qc` as eight bytes. Every field before it
-    has a fixed width, so no two statements share their bytes.
+    The subject is a commitment, or for a timeout vote the signed view of `high_qc` as eight bytes. Every field before
+    it has a fixed width, so no two statements share their bytes.
     """
     return _HEAD.pack(_PREFIX, network_id, domain, epoch, view) + subject
 
@@ -37,7 +37,8 @@ def make_statement(
 class SignatureScheme(Protocol):
     """One of the five pluggable protocols.
 
-    A *proof* stands for the signatures of several signers: their concatenation for Ed25519, one aggregate for a pairing scheme.
+    A *proof* stands for the signatures of several signers: their concatenation for Ed25519, one aggregate for a
+    pairing scheme.
     """
 
     name: str
