@@ -106,6 +106,10 @@ class Disk:
                 del self._proofs[commitment]
         self._journal.clear()
 
+    def put_back(self, record: SafetyRecord) -> None:
+        """An operator's worst mistake: an old copy of the record in place of the newest one."""
+        self._record = record
+
     def load(self) -> Recovered:
         """What a process that starts now has to start from."""
         tip = self._decided[-1]

@@ -1,5 +1,7 @@
 """Who watches a simulation: the checkers and the recorder of figures. Watching changes nothing."""
 
+from collections.abc import Sequence
+
 from consensus.effects import Decide, EnteredView, TimedOut
 from consensus.evidence import Evidence
 from consensus.leaf import Block
@@ -11,8 +13,11 @@ from consensus.types import Microseconds, ValidatorId
 class Observer:
     """Every hook is called at the moment when the thing happens, in the order in which things happen."""
 
-    def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, tip: Block) -> None:
-        """A process starts, for the first time or again, from this record and this decided block."""
+    def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, decided: Sequence[Block]) -> None:
+        """A process starts, for the first time or again, from this record and these decided blocks (genesis first).
+
+        A crash between a write and its release leaves blocks on disk that the process has never reported.
+        """
 
     def on_crash(self, now: Microseconds, node: ValidatorId) -> None:
         """A process is gone, with everything that it had not synced."""

@@ -133,7 +133,7 @@ class Process:
         )
         self._pool = Pool(self._world.workload, self.disk.decided)
         for observer in self._world.observers:
-            observer.on_start(self._simulation.now, self.id, found.record, found.tip)
+            observer.on_start(self._simulation.now, self.id, found.record, self.disk.decided)
         self._simulation.changed = True
         self._take_turn([Started()])
 

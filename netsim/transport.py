@@ -1,8 +1,8 @@
 """The simulator's links under full nodes: a transport for Trio, to be run on `trio.testing.MockClock`.
 
 Frames are opaque here and reach the receiver after the link's delay, or not at all. A transport that ends takes its
-connections with it: its peers hear of it one delay later, as they would from a killed process's operating system. This is
-the only module of netsim that knows Trio; it depends on no node, so whoever joins says how its inbox items are made.
+connections with it: its peers hear of it one delay later, as they would from a killed process's kernel. No other module
+of netsim knows Trio, and this one knows no node: whoever joins says how its inbox items are made.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,6 @@
 """Agreement: one block a height, on every node, for ever; and each height's block is a child of the one below."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from hashlib import sha256
 
 from consensus.effects import Decide
@@ -25,9 +25,10 @@ class Agreement(Observer):
         """Highest height that anyone has decided."""
         return len(self._chain) - 1
 
-    def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, tip: Block) -> None:
+    def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, decided: Sequence[Block]) -> None:
         if node not in self._byzantine:
-            self._check(node, tip)
+            for block in decided:
+                self._check(node, block)
 
     def on_decide(self, now: Microseconds, node: ValidatorId, decide: Decide) -> None:
         if node in self._byzantine:

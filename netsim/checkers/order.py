@@ -1,6 +1,6 @@
 """R6: each node decides heights in order, once each, with an FC for the last of them or for a descendant."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from consensus.effects import Decide
 from consensus.leaf import Block
@@ -11,18 +11,15 @@ from netsim.observer import Observer
 
 
 class DecideOrder(Observer):
-    """A node that starts again goes on from the block on its disk: what it lost there it may decide once more."""
+    """A node that starts again goes on from what is on its disk: blocks that were lost there it decides once more."""
 
     def __init__(self, byzantine: Container[ValidatorId] = ()) -> None:
         self._byzantine = byzantine
         self._tips: dict[ValidatorId, Block] = {}
         self.decides = 0
 
-    def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, tip: Block) -> None:
-        before = self._tips.get(node)
-        if before is not None and tip.leaf.height > before.leaf.height:
-            raise Violation("R6", f"node {node} starts at {tip}, above everything that it has decided ({before})")
-        self._tips[node] = tip
+    def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, decided: Sequence[Block]) -> None:
+        self._tips[node] = decided[-1]
 
     def on_decide(self, now: Microseconds, node: ValidatorId, decide: Decide) -> None:
         if node in self._byzantine:

@@ -4,7 +4,7 @@ The first is the order in which things were signed. A restart repeats its last f
 but never sent before the crash: so what stands in the record at a start counts as said.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from consensus.leaf import Block
 from consensus.messages import FinalizeVote, Message, TimeoutVote
@@ -21,7 +21,7 @@ class FinalizeBeforeTimeout(Observer):
         self._highest_timeout: dict[tuple[ValidatorId, int], int] = {}
         self.timeouts = 0
 
-    def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, tip: Block) -> None:
+    def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, decided: Sequence[Block]) -> None:
         if record.last_finalize is not None:
             self._finalized.setdefault((node, record.epoch), set()).add(record.last_finalize.view)
 

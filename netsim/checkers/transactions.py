@@ -1,10 +1,12 @@
 """A transaction is decided at most once."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 import msgspec
 
 from consensus.effects import Decide
+from consensus.leaf import Block
+from consensus.safety import SafetyRecord
 from consensus.types import Microseconds, ValidatorId
 from netsim.checkers.violation import Violation
 from netsim.observer import Observer
@@ -23,10 +25,16 @@ class TransactionsOnce(Observer):
         """Transactions decided so far."""
         return len(self._height_of)
 
+    def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, decided: Sequence[Block]) -> None:
+        if node not in self._byzantine:
+            self._look(decided)
+
     def on_decide(self, now: Microseconds, node: ValidatorId, decide: Decide) -> None:
-        if node in self._byzantine:
-            return
-        for block in decide.blocks:
+        if node not in self._byzantine:
+            self._look(decide.blocks)
+
+    def _look(self, blocks: Sequence[Block]) -> None:
+        for block in blocks:
             height = int(block.leaf.height)
             if height <= self._height:
                 continue

@@ -4,7 +4,7 @@ Within one process each view entered is higher than the last. After a restart a 
 has signed something that others have seen.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from consensus.effects import EnteredView
 from consensus.leaf import Block
@@ -21,7 +21,7 @@ class ViewsAdvance(Observer):
         self._entered: dict[ValidatorId, int] = {}
         self._signed: dict[ValidatorId, int] = {}
 
-    def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, tip: Block) -> None:
+    def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, decided: Sequence[Block]) -> None:
         view = record.entry.view + 1
         if node not in self._byzantine and view < self._signed.get(node, 0):
             raise Violation("R8", f"node {node} starts in view {view}, having signed in view {self._signed[node]}")
