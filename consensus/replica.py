@@ -128,6 +128,11 @@ class Replica:
         return self._safety.record.high_qc
 
     @property
+    def high_block(self) -> Block | None:
+        """The block that `high_qc` certifies, once it is here."""
+        return self._chain.get(self.high_qc.leaf)
+
+    @property
     def is_behind(self) -> bool:
         """Whether decided blocks are known to be missing here."""
         return self._fetcher.is_catching_up or self._pending_fc is not None

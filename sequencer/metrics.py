@@ -14,7 +14,7 @@ from prometheus_client.metrics import disable_created_metrics
 
 from consensus.leaf import Block
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote
-from consensus.types import Commitment, Height, View
+from consensus.types import Commitment, Height, ValidatorId, View
 
 DURATION_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds. From one loopback view to the longest view timer with its back-off."""
@@ -146,6 +146,10 @@ class NodeMetrics:
         child = self.votes[status].get(type(message))
         if child is not None:
             child.inc()
+
+    def on_drop(self, reason: str, peer: ValidatorId | None = None, count: int = 1) -> None:
+        """`count` frames were dropped. The log says whose they were: a label per peer would be unbounded."""
+        self.dropped_frames.inc(reason, count)
 
     def watch_mempool(self, transactions: Callable[[], int], bytes_: Callable[[], int]) -> None:
         """Both are called at each scrape."""

@@ -1,0 +1,418 @@
+"""The node: one task owns the replica and everything it decides by.
+
+Theory of operation. A turn takes whatever has arrived (frames, lost connections, due timers), lets the replica handle
+it, answers its questions about payloads on the spot, and ends with one write: append, sync, then release (R8). Votes,
+proposals and notifications leave only after the write that they depend on. Everything else in the process (API,
+transport) reaches this task by plain calls that touch the mempool, and by the inbox.
+
+If the write fails, or the replica finds an invariant broken, the exception ends the process: a node never goes on after
+that.
+"""
+
+import math
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import assert_never
+
+import structlog
+import trio
+
+from consensus.catchup import answer
+from consensus.effects import (
+    Broadcast,
+    BuildPayload,
+    CheckPayload,
+    Decide,
+    Drop,
+    Effect,
+    EnteredView,
+    Persist,
+    Report,
+    Send,
+    SetTimer,
+    TimedOut,
+    batch,
+)
+from consensus.errors import InvalidMessage, InvariantViolation
+from consensus.events import Event, PayloadBuilt, PayloadReady, PeerLost, Received, Started, Timer, TimerFired
+from consensus.leaf import Block, compute_leaf_commitment
+from consensus.messages import LeafRequest, QuorumProposal, RangeRequest, TransactionForward, encode
+from consensus.replica import Replica
+from consensus.safety import SafetyRules
+from consensus.schedule import StakeWeightedRotation
+from consensus.types import ValidatorId
+from consensus.validation import Deferred, MessageValidator
+from sequencer import __version__
+from sequencer.api.node_view import NodeStatus
+from sequencer.application import Application
+from sequencer.clock import NodeClock
+from sequencer.ingress import open_frame
+from sequencer.mempool import Admission, Mempool
+from sequencer.metrics import NodeMetrics
+from sequencer.network_config import NetworkConfig
+from sequencer.payload import Hash, PayloadCache, PayloadError, Transaction, encode_payload
+from sequencer.storage import Recovered, Storage
+from sequencer.transport import Delivery, Found, Item, Lost, Transport
+from sequencer.waiters import FinalityWaiters
+
+log = structlog.get_logger("node")
+
+INBOX_ITEMS_MAX = 256
+"""Reads that wait for the replica. A full inbox stops the readers, and TCP then slows the peers down."""
+TURN_ITEMS_MAX = 64
+"""Reads that one turn takes: enough to share a sync among all peers, few enough that a vote never waits long."""
+FORWARD_LEADERS = 2
+"""How many of the next leaders a transaction is forwarded to: the second one covers for the first."""
+FORWARD_BYTES_MAX = 1024 * 1024
+"""Transactions in one forwarded frame, so that a vote behind it does not wait long."""
+EXPIRY_INTERVAL_SECONDS = 1.0
+"""How often the mempool drops what has expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class MempoolLimits:
+    bytes_max: int
+    expiry_seconds: float
+
+
+class Wake:
+    """The mempool has something new."""
+
+    __slots__ = ()
+
+
+class Node:
+    """One validator's process without its sockets: replica, mempool, storage, application and a transport.
+
+    Plain calls (`submit`, `status`, …) may come from any task of the same Trio run; `run` is the one task that turns.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: NetworkConfig,
+        safety: SafetyRules,
+        recovered: Recovered,
+        storage: Storage,
+        payloads: PayloadCache,
+        transport: Transport,
+        application: Application,
+        metrics: NodeMetrics,
+        mempool_limits: MempoolLimits,
+        clock: NodeClock,
+    ) -> None:
+        self.network = network
+        self.validator_id = safety.validator_id
+        self.version = __version__
+        self.storage = storage
+        self.payloads = payloads
+        self.metrics = metrics
+        self._transport = transport
+        self._application = application
+        self._clock = clock
+        self._waiters = FinalityWaiters()
+        self._mempool = Mempool(
+            bytes_max=mempool_limits.bytes_max,
+            transaction_bytes_max=network.transactions.transaction_bytes_max,
+            expiry_seconds=mempool_limits.expiry_seconds,
+            select_decided=self._select_decided,
+        )
+        context = network.context()
+        self._validator = MessageValidator(context)
+        self._replica = Replica(
+            context,
+            StakeWeightedRotation(context.stake_table),
+            self._validator,
+            safety,
+            tip=recovered.tip,
+            tip_fc=recovered.tip_fc,
+            undecided=recovered.undecided,
+        )
+        self._started_at = trio.current_time()
+        self._turn: list[Effect] = []
+        self._timers: dict[Timer, float] = {}
+        self._build: BuildPayload | None = None
+        self._deciding: list[frozenset[Hash]] = []
+        self._forwards: list[Transaction] = []
+        self._has_decided = False
+        self._woken = False
+        self._send_inbox, self._inbox = trio.open_memory_channel[Item | Wake](INBOX_ITEMS_MAX)
+        metrics.watch_mempool(lambda: len(self._mempool), lambda: self._mempool.bytes)
+        metrics.watch_peers(lambda: len(transport.connected))
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Take part until cancelled. Any exception that leaves here is fatal for the process (R8)."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._transport.run, self._send_inbox)
+            nursery.start_soon(self._expire)
+            task_status.started()
+            self._drive(Started())
+            while True:
+                self._try_build()
+                self._forward()
+                await self._commit()
+                await self._take_items()
+
+    # What the API calls
+
+    def submit(self, transactions: Sequence[Transaction], hashes: Sequence[Hash]) -> list[Admission]:
+        """Take transactions from a client: into the mempool, and on to the next leaders."""
+        admissions = self._mempool.add(transactions, hashes)
+        self._forwards += [
+            transaction
+            for transaction, admission in zip(transactions, admissions, strict=True)
+            if admission is Admission.ACCEPTED
+        ]
+        if self._forwards:
+            self._wake()
+        return admissions
+
+    async def wait_finalized(self, hashes: Sequence[Hash]) -> None:
+        """Return when every one of these transactions is decided and durable here."""
+        await self._waiters.wait(hashes, self.storage.select_decided)
+
+    def is_pending(self, transaction_hash: Hash) -> bool:
+        return self._mempool.contains(transaction_hash)
+
+    def status(self) -> NodeStatus:
+        replica = self._replica
+        return NodeStatus(
+            epoch=replica.tip.leaf.epoch,
+            view=replica.view,
+            leader=replica.leader,
+            decided_height=replica.tip.leaf.height,
+            decided_view=replica.tip.leaf.view,
+            high_qc_view=replica.high_qc.view,
+            is_behind=replica.is_behind,
+            peers=self._transport.connected,
+            mempool_transactions=len(self._mempool),
+            mempool_bytes=self._mempool.bytes,
+            uptime_seconds=trio.current_time() - self._started_at,
+        )
+
+    def is_ready(self) -> str | None:
+        """None when this node has decided and is not behind, else the reason."""
+        if self._replica.is_behind:
+            return "this node is catching up"
+        if not self._has_decided:
+            return "nothing has been decided since this node started"
+        return None
+
+    # A turn
+
+    async def _take_items(self) -> None:
+        """Wait for the inbox or the next deadline, then take all that has arrived, up to a bound."""
+        with trio.move_on_at(self._next_deadline()):
+            self._take(await self._inbox.receive())
+            for _ in range(TURN_ITEMS_MAX - 1):
+                try:
+                    self._take(self._inbox.receive_nowait())
+                except trio.WouldBlock:
+                    break
+        now = trio.current_time()
+        for timer in [timer for timer, deadline in self._timers.items() if deadline <= now]:
+            del self._timers[timer]
+            self._drive(TimerFired(timer))
+
+    def _next_deadline(self) -> float:
+        deadlines = list(self._timers.values())
+        if self._build is not None:
+            deadlines.append(self._clock.to_trio_time(self._build.deadline))
+        return min(deadlines, default=math.inf)
+
+    def _take(self, item: "Item | Wake") -> None:
+        match item:
+            case Delivery(sender, frames):
+                for frame in frames:
+                    self._open(sender, frame)
+            case Lost(peer):
+                log.info("peer_lost", peer=self.network.name_of(peer))
+                self._drive(PeerLost(peer))
+            case Found(peer):
+                log.info("peer_found", peer=self.network.name_of(peer))
+            case Wake():
+                self._woken = False
+            case _:
+                assert_never(item)
+
+    def _open(self, sender: ValidatorId, frame: bytes) -> None:
+        try:
+            incoming = open_frame(sender, frame, self._validator)
+        except InvalidMessage as error:
+            self._drop(sender, error.reason, error.detail)
+            return
+        match incoming:
+            case LeafRequest() | RangeRequest():
+                response = answer(incoming, self.storage)
+                if response is not None:
+                    self._transport.send(sender, encode(response))
+            case TransactionForward(transactions):
+                self._mempool.add(transactions)
+            case Received(_, item):
+                message = item.vote if isinstance(item, Deferred) else item.message
+                self.metrics.count_message(message, "accepted")
+                self._drive(incoming)
+            case _:
+                assert_never(incoming)
+
+    def _drive(self, event: Event) -> None:
+        """One event, and every event that follows from it within this node, to completion."""
+        events = deque([event])
+        while events:
+            for effect in self._replica.handle(events.popleft(), self._clock.now()):
+                match effect:
+                    case CheckPayload(block, ancestors):
+                        self.metrics.on_proposal(block.commitment, trio.current_time())
+                        events.append(PayloadReady(block.commitment, self._is_acceptable(block, ancestors)))
+                    case BuildPayload():
+                        self._build = effect
+                    case SetTimer(timer, deadline):
+                        self._timers[timer] = self._clock.to_trio_time(deadline)
+                    case _:
+                        if isinstance(effect, Decide):
+                            self._note_decide(effect)
+                        self._turn.append(effect)
+
+    def _note_decide(self, decide: Decide) -> None:
+        """From here on these transactions are not proposed again, although nobody is told before the write."""
+        for block in decide.blocks:
+            hashes = self.payloads.open(block).hash_set
+            self._deciding.append(hashes)
+            self._mempool.on_decide(hashes)
+
+    async def _commit(self) -> None:
+        """R8: append, sync, release."""
+        if not self._turn:
+            return
+        turn, self._turn = batch(self._turn), []
+        if turn.record is not None or turn.blocks or turn.decides:
+            started = perf_counter()
+            await self.storage.append(turn)
+            if turn.must_sync:
+                self.metrics.fsync_seconds.observe(perf_counter() - started)
+        self._deciding.clear()
+        for effect in turn.release:
+            self._release(effect)
+
+    def _release(self, effect: Effect) -> None:
+        match effect:
+            case Broadcast(message):
+                if isinstance(message, QuorumProposal):
+                    self.metrics.on_proposal(compute_leaf_commitment(message.leaf), trio.current_time())
+                self._transport.broadcast(encode(message))
+                self.metrics.count_message(message, "sent")
+            case Send(to, message):
+                self._transport.send(to, encode(message))
+            case Decide(blocks):
+                self._announce(blocks)
+            case EnteredView(view, _, timed_out):
+                self.metrics.on_entered_view(view, timed_out=timed_out, now=trio.current_time())
+                if self._replica.high_block is not None:
+                    self.metrics.on_certified(self._replica.high_block.leaf.height)
+            case TimedOut(view, cause):
+                self.metrics.timeouts.inc(cause)
+                log.info("timed_out", view=view, cause=cause)
+            case Report(evidence):
+                log.warning("equivocation", offender=self.network.name_of(evidence.offender), evidence=repr(evidence))
+            case Drop(sender, reason, detail):
+                self._drop(sender, reason, detail)
+            case Persist() | SetTimer() | BuildPayload() | CheckPayload():
+                raise InvariantViolation(f"{type(effect).__name__} is handled before the write, never after it")
+            case _:
+                assert_never(effect)
+
+    def _announce(self, blocks: Sequence[Block]) -> None:
+        """These blocks are final and durable: tell the application, whoever waits, and the metrics."""
+        transactions = 0
+        for block in blocks:
+            payload = self.payloads.open(block)
+            transactions += len(payload.hashes)
+            self._application.on_decide(block, payload)
+            self._waiters.on_decide(payload.hash_set)
+        self._has_decided = True
+        self.metrics.on_decide(blocks, transactions, trio.current_time())
+
+    def _drop(self, sender: ValidatorId, reason: str, detail: str) -> None:
+        self.metrics.on_drop(reason, sender)
+        log.debug("frame_dropped", peer=self.network.name_of(sender), reason=reason, detail=detail)
+
+    # Payloads
+
+    def _is_acceptable(self, block: Block, ancestors: Sequence[Block]) -> bool:
+        """R3b: well formed, no transaction twice in the chain, and the application agrees."""
+        try:
+            payload = self.payloads.open(block)
+        except PayloadError as error:
+            self._drop(block.leaf.proposer, error.reason, error.detail)
+            return False
+        if payload.largest_transaction_bytes > self.network.transactions.transaction_bytes_max:
+            return False
+        if any(not payload.hash_set.isdisjoint(self.payloads.open(ancestor).hash_set) for ancestor in ancestors):
+            return False
+        if self._select_decided(payload.hashes):
+            return False
+        return self._application.accept(payload, block.leaf)
+
+    def _select_decided(self, hashes: Collection[Hash]) -> set[Hash]:
+        """Which of these are decided, those of the current turn included."""
+        decided = self.storage.select_decided(hashes)
+        for deciding in self._deciding:
+            decided |= deciding.intersection(hashes)
+        return decided
+
+    def _try_build(self) -> None:
+        """L6: the leader proposes as soon as there is something to propose, or when it has waited long enough."""
+        build = self._build
+        if build is None:
+            return
+        if build.view != self._replica.view:
+            self._build = None
+            return
+        exclude = [self.payloads.open(ancestor).hash_set for ancestor in build.ancestors]
+        transactions = self._mempool.take(build.bytes_max, exclude) if build.bytes_max else []
+        if transactions or self._clock.now() >= build.deadline:
+            self._build = None
+            self._drive(PayloadBuilt(build.view, build.parent, encode_payload(transactions)))
+
+    def _forward(self) -> None:
+        """What clients gave us goes to the next leaders; it also stays here until it is decided or expires."""
+        if not self._forwards:
+            return
+        transactions, self._forwards = self._forwards, []
+        leaders = [
+            leader for leader in self._replica.compute_next_leaders(FORWARD_LEADERS) if leader != self.validator_id
+        ]
+        frames = [encode(TransactionForward(chunk)) for chunk in _chunk(transactions, FORWARD_BYTES_MAX)]
+        for leader in leaders:
+            for frame in frames:
+                self._transport.send(leader, frame)
+
+    def _wake(self) -> None:
+        """Make the turn task look at the mempool; once is enough until it has."""
+        if self._woken:
+            return
+        self._woken = True
+        try:
+            self._send_inbox.send_nowait(Wake())
+        except trio.WouldBlock:
+            self._woken = False  # a full inbox wakes the task by itself
+
+    async def _expire(self) -> None:
+        while True:
+            await trio.sleep(EXPIRY_INTERVAL_SECONDS)
+            self._mempool.expire(trio.current_time())
+
+
+def _chunk(transactions: Sequence[bytes], bytes_max: int) -> Iterable[tuple[bytes, ...]]:
+    chunk: list[bytes] = []
+    size = 0
+    for transaction in transactions:
+        if chunk and size + len(transaction) > bytes_max:
+            yield tuple(chunk)
+            chunk, size = [], 0
+        chunk.append(transaction)
+        size += len(transaction)
+    if chunk:
+        yield tuple(chunk)

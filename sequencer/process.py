@@ -1,0 +1,98 @@
+"""A node as a process: everything that touches the outside is opened here, in an order in which failing costs nothing.
+
+Configuration, key and database first, then the ports, then the network. A node that cannot sign safely never listens.
+"""
+
+import signal
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import structlog
+import trio
+
+from consensus.safety import SafetyRecord, SafetyRules
+from consensus.types import ValidatorId
+from sequencer import __version__
+from sequencer.api.server import open_listener, serve_api
+from sequencer.application import Application, Opaque
+from sequencer.clock import NodeClock
+from sequencer.config import LoadedNode
+from sequencer.keys import load_key
+from sequencer.metrics import NodeMetrics
+from sequencer.network_config import NetworkConfig
+from sequencer.node import MempoolLimits, Node
+from sequencer.payload import PayloadCache
+from sequencer.storage.sqlite import SqliteStorage
+from sequencer.transport.handshake import Identity
+from sequencer.transport.tcp import TcpTransport
+
+log = structlog.get_logger("process")
+
+PAYLOADS_CACHED_MAX = 128
+"""Opened payloads that are kept: those under way and those that clients ask for most, the recent ones."""
+
+
+def create_database(path: Path, network: NetworkConfig, validator_id: ValidatorId) -> None:
+    """A new database with the record of a key that has never signed. Once per key: see R8."""
+    context = network.context()
+    record = SafetyRecord.initial(context.genesis_qc)
+    SqliteStorage.create(path, network.network_id, validator_id, context.genesis, record)
+
+
+async def run_node(
+    loaded: LoadedNode,
+    *,
+    application: Application | None = None,
+    task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run one node until SIGTERM, SIGINT or cancellation; started means that it listens.
+
+    Raises `ConfigError`, `StorageError` or `PortUnavailableError` before anything listens, and whatever is fatal later.
+    """
+    network = loaded.network
+    signer = load_key(loaded.key_path, network.validator(loaded.config.validator))
+    payloads = PayloadCache(PAYLOADS_CACHED_MAX)
+    context = network.context()
+    storage = SqliteStorage(
+        loaded.database_path,
+        network.network_id,
+        loaded.validator_id,
+        context.genesis,
+        payloads,
+        durability=loaded.config.durability,
+    )
+    with closing(storage), open_listener(loaded.api) as listener:
+        metrics = NodeMetrics(__version__, network.name, loaded.config.validator)
+        recovered = storage.load()
+        safety = SafetyRules(context, loaded.validator_id, signer, recovered.record)
+        identity = Identity(context, loaded.validator_id, safety.prove_identity)
+        node = Node(
+            network=network,
+            safety=safety,
+            recovered=recovered,
+            storage=storage,
+            payloads=payloads,
+            transport=TcpTransport(identity, loaded.listen, loaded.peers, metrics=metrics),
+            application=application or Opaque(),
+            metrics=metrics,
+            mempool_limits=MempoolLimits(loaded.config.mempool_bytes_max, loaded.config.mempool_expiry_ms / 1000),
+            clock=NodeClock(),
+        )
+        is_closing = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_drain_on_signal, is_closing)
+            await nursery.start(node.run)
+            async with trio.open_nursery() as api:
+                await api.start(partial(serve_api, node, listener, closing=is_closing))
+                log.info("listening", peers=str(loaded.listen), api=str(loaded.api), height=recovered.tip.leaf.height)
+                task_status.started()
+            nursery.cancel_scope.cancel()
+
+
+async def _drain_on_signal(is_closing: trio.Event) -> None:
+    """The first signal lets requests finish; the supervisor or the user sends SIGKILL when that takes too long."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("draining", signal=signal.Signals(number).name)
+            is_closing.set()
