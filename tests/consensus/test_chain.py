@@ -1,0 +1,47 @@
+"""The undecided tree: what a decide keeps, and what it must never do."""
+
+import pytest
+
+from consensus.chain import Chain
+from consensus.errors import InvariantViolation
+from tests.lab import Lab
+
+
+def test_a_decide_keeps_only_descendants(lab: Lab) -> None:
+    first, second, third = lab.chain(3)
+    sibling = lab.block(lab.genesis, 4, tc=lab.tc(3, lab.genesis_qc))
+    cousin = lab.block(sibling, 5)
+    chain = Chain(lab.genesis, (cousin, third, sibling, first, second))
+    assert len(chain) == 5
+    chain.advance((first, second))
+    assert chain.tip is second
+    assert third.commitment in chain
+    assert sibling.commitment not in chain
+    assert cousin.commitment not in chain
+
+
+def test_a_path_runs_from_the_tip(lab: Lab) -> None:
+    blocks = lab.chain(3)
+    chain = Chain(lab.genesis, blocks)
+    assert chain.compute_path(blocks[2].commitment) == tuple(blocks)
+    assert chain.compute_path(lab.genesis.commitment) == ()
+    assert chain.compute_path(lab.block(blocks[2], 4).commitment) is None
+
+
+def test_a_block_without_its_parent_stays_out(lab: Lab) -> None:
+    first, second, third = lab.chain(3)
+    chain = Chain(lab.genesis, (first, third))
+    assert third.commitment not in chain
+    with pytest.raises(InvariantViolation):
+        chain.add(third)
+    chain.add(second)
+    chain.add(third)
+    assert len(chain) == 3
+
+
+def test_heights_are_decided_without_gaps(lab: Lab) -> None:
+    first, second = lab.chain(2)
+    chain = Chain(lab.genesis, (first, second))
+    with pytest.raises(InvariantViolation):
+        chain.advance((second,))
+    assert chain.tip is lab.genesis
