@@ -1,0 +1,81 @@
+"""The connection that writes turns."""
+
+from pathlib import Path
+
+import msgspec
+
+from sequencer.storage.errors import StorageError, explaining
+from sequencer.storage.schema import open_writer, read_boot_id
+from sequencer.storage.turn import Turn
+
+
+class Writer:
+    """Writes one turn per transaction. `is_synced` says whether a turn with a record waits for the disk (R8).
+
+    After the first failure every further call fails: what a failed sync has left on disk cannot be known.
+    """
+
+    def __init__(self, path: Path, *, is_synced: bool) -> None:
+        self._path = path
+        self._is_synced = is_synced
+        self._failed = False
+        with explaining(path):
+            self._connection = open_writer(path, synchronous="FULL")
+            self._synchronous = "FULL"
+            try:
+                # Synced, so that after a machine's crash it is known that votes may be missing. Also: can it be written
+                # at all?
+                self._mark_volatile(b"" if is_synced else read_boot_id())
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def write(self, turn: Turn) -> None:
+        """One transaction, synced when it holds a record. May run in any thread, one call at a time."""
+        if self._failed:
+            raise StorageError(
+                self._path, "an earlier write failed", "End the process; start the node when the disk is sound"
+            )
+        try:
+            with explaining(self._path):
+                self._set_synchronous("FULL" if self._is_synced and turn.record is not None else "NORMAL")
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._write_rows(turn)
+                self._connection.execute("COMMIT")
+        except BaseException:
+            self._failed = True
+            raise
+
+    def close(self) -> None:
+        """Sync what was written, unless a write has failed."""
+        try:
+            if not self._failed:
+                with explaining(self._path):
+                    self._set_synchronous("FULL")
+                    self._mark_volatile(b"")
+        finally:
+            self._connection.close()
+
+    def _write_rows(self, turn: Turn) -> None:
+        connection = self._connection
+        if turn.record is not None:
+            connection.execute("UPDATE safety SET record = ? WHERE id = 1", (turn.record,))
+        if turn.blocks:
+            connection.executemany("INSERT INTO blocks VALUES (?, ?, ?, ?)", turn.blocks)
+        if turn.decided:
+            connection.executemany("INSERT INTO decided VALUES (?, ?, ?)", turn.decided)
+        if turn.lost:
+            connection.executemany("DELETE FROM blocks WHERE id = ?", turn.lost)
+        if turn.early_fc_changed:
+            early_fc = turn.after.early_fc
+            value = b"" if early_fc is None else msgspec.msgpack.encode(early_fc)
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('early_fc', ?)", (value,))
+
+    def _set_synchronous(self, mode: str) -> None:
+        """A pragma costs microseconds and no disk access; changing it between transactions is what SQLite allows."""
+        if mode != self._synchronous:
+            self._connection.execute(f"PRAGMA synchronous = {mode}")
+            self._synchronous = mode
+
+    def _mark_volatile(self, boot_id: bytes) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('volatile_since', ?)", (boot_id,))
