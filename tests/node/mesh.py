@@ -1,0 +1,167 @@
+"""Real transports on loopback, or one of them against hand-made peers."""
+
+from collections.abc import Iterator, Mapping
+
+import trio
+
+from consensus.safety import SafetyRecord, SafetyRules
+from consensus.types import ValidatorId
+from sequencer.keys import generate_key
+from sequencer.network_config import NetworkConfig, ValidatorConfig
+from sequencer.ports import Address
+from sequencer.transport import Delivery, Found, Item, Lost
+from sequencer.transport.handshake import Identity
+from sequencer.transport.tcp import TcpTransport
+
+LOOPBACK = Address("127.0.0.1", 0)
+
+
+class Keyring:
+    """A network of n0, n1, … whose secrets the tests hold."""
+
+    def __init__(self, nodes: int = 3, name: str = "test") -> None:
+        self.signers = [generate_key() for _ in range(nodes)]
+        self.network = NetworkConfig(
+            name=name,
+            genesis_time_ms=0,
+            validators=tuple(
+                ValidatorConfig(id=ValidatorId(i), name=f"n{i}", public_key=signer.public_key.hex(), stake=1)
+                for i, signer in enumerate(self.signers)
+            ),
+        )
+        self.context = self.network.context()
+
+    def identity(self, number: int) -> Identity:
+        """Proven by the real safety rules: the only place where the key is used."""
+        record = SafetyRecord.initial(self.context.genesis_qc)
+        rules = SafetyRules(self.context, ValidatorId(number), self.signers[number], record)
+        return Identity(self.context, ValidatorId(number), rules.prove_identity)
+
+
+class DropRecorder:
+    """Implements `TransportMetrics`; tests wait for a reason."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self._changed = trio.Event()
+
+    def on_drop(self, reason: str, peer: ValidatorId | None, count: int) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + count
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def wait(self, reason: str, count: int = 1) -> None:
+        while self.counts.get(reason, 0) < count:
+            await self._changed.wait()
+
+
+class AddressBook:
+    """Where everyone listens, filled in as transports start. Nobody listens on port 1."""
+
+    def __init__(self, nodes: int) -> None:
+        self.addresses = {ValidatorId(i): Address("127.0.0.1", 1) for i in range(nodes)}
+
+    def of_others(self, number: int) -> Mapping[ValidatorId, Address]:
+        return _Others(self.addresses, ValidatorId(number))
+
+
+class _Others(Mapping[ValidatorId, Address]):
+    def __init__(self, addresses: Mapping[ValidatorId, Address], own: ValidatorId) -> None:
+        self._addresses, self._own = addresses, own
+
+    def __getitem__(self, peer: ValidatorId) -> Address:
+        return self._addresses[peer]
+
+    def __iter__(self) -> Iterator[ValidatorId]:
+        return (peer for peer in self._addresses if peer != self._own)
+
+    def __len__(self) -> int:
+        return len(self._addresses) - 1
+
+
+class Station:
+    """One running transport with its inbox."""
+
+    def __init__(self, transport: TcpTransport, inbox: trio.MemoryReceiveChannel[Item], drops: DropRecorder) -> None:
+        self.transport = transport
+        self.inbox = inbox
+        self.drops = drops
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
+
+    async def stop(self) -> None:
+        """Its sockets are closed when this returns, as when the process is killed."""
+        self.scope.cancel()
+        await self.ended.wait()
+
+    async def read_frames(self, count: int) -> list[tuple[ValidatorId, bytes]]:
+        """That many frames or more, with their senders. What else arrives meanwhile is left out."""
+        frames: list[tuple[ValidatorId, bytes]] = []
+        while len(frames) < count:
+            item = await self.inbox.receive()
+            if isinstance(item, Delivery):
+                frames += [(item.sender, frame) for frame in item.frames]
+        return frames
+
+    async def wait_found(self, *peers: int) -> None:
+        await self._wait(Found, peers)
+
+    async def wait_lost(self, *peers: int) -> None:
+        await self._wait(Lost, peers)
+
+    async def _wait(self, kind: type[Found] | type[Lost], peers: tuple[int, ...]) -> None:
+        missing = set(peers)
+        while missing:
+            item = await self.inbox.receive()
+            if isinstance(item, kind):
+                missing.discard(item.peer)
+
+
+class Mesh:
+    """Starts stations in a nursery of the test."""
+
+    def __init__(self, nursery: trio.Nursery, nodes: int = 3, keyring: Keyring | None = None) -> None:
+        self.keyring = keyring or Keyring(nodes)
+        self.book = AddressBook(nodes)
+        self._nursery = nursery
+
+    async def start(
+        self, number: int, *, inbox_items: float = 1024, listen: Address = LOOPBACK, identity: Identity | None = None
+    ) -> Station:
+        drops = DropRecorder()
+        transport = TcpTransport(
+            identity or self.keyring.identity(number), listen, self.book.of_others(number), metrics=drops
+        )
+        send_inbox, receive_inbox = trio.open_memory_channel[Item](inbox_items)
+        station = Station(transport, receive_inbox, drops)
+
+        async def run(task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED) -> None:
+            with station.scope:
+                await transport.run(send_inbox, task_status=task_status)
+            station.ended.set()
+
+        self.book.addresses[ValidatorId(number)] = await self._nursery.start(run)
+        return station
+
+    async def start_all(self) -> list[Station]:
+        """Everyone, and everyone has found everyone."""
+        numbers = range(len(self.book.addresses))
+        stations = [await self.start(number) for number in numbers]
+        for number, station in enumerate(stations):
+            await station.wait_found(*(peer for peer in numbers if peer != number))
+        return stations
+
+    async def connect(self, number: int) -> trio.SocketStream:
+        """A bare connection to a station, by nobody in particular."""
+        address = self.book.addresses[ValidatorId(number)]
+        stream = await trio.open_tcp_stream(address.host, address.port)
+        self._nursery.start_soon(hold, stream)
+        return stream
+
+
+async def hold(stream: trio.SocketStream) -> None:
+    """Close the stream at the end of the test."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        stream.socket.close()
