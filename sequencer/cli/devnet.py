@@ -1,0 +1,271 @@
+"""`sequencer devnet`: a whole network on this machine with one command."""
+
+import json
+import os
+import shlex
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+from sequencer.cli.output import make_console, make_table, talk
+from sequencer.cli.start import Durability
+from sequencer.cli.status import DEFAULT_HOME
+from sequencer.failures import CommandError, ExitCode
+
+if TYPE_CHECKING:
+    from sequencer.home import Home, HomePlan
+    from sequencer.local_cluster.cluster import LocalCluster
+    from sequencer.local_cluster.protocol import NodeProcess
+
+NODES_DEFAULT = 4
+READY_SECONDS = 60.0
+"""Until all nodes have decided. 20 nodes take a few seconds on two cores; a slow machine gets its time."""
+LINE_SECONDS = 1.0
+PLAIN_LINE_SECONDS = 10.0
+"""Off a terminal a line is kept for ever, so there are few."""
+RESTART_SECONDS = 5.0
+"""Long enough to watch the others go on without the node, short enough not to be forgotten."""
+DRAIN_SECONDS = 10.0
+"""Nodes finish open requests within 3 s, then close their databases."""
+_TICK_SECONDS = 0.1
+
+
+def devnet(
+    home: Annotated[Path, typer.Option(help="Folder with all state; resumed when it exists.")] = DEFAULT_HOME,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", "-n", help="Number of nodes.", min=1, show_default=str(NODES_DEFAULT))
+    ] = None,
+    stakes: Annotated[
+        str | None, typer.Option(help="Stake of each node: 400,300,200,100.", show_default="equal")
+    ] = None,
+    base_port: Annotated[
+        int | None,
+        typer.Option(help="Node i listens on this port + i, its API on + 100 + i.", show_default="27600"),
+    ] = None,
+    durability: Annotated[
+        Durability | None,
+        typer.Option(help="fsync: votes survive loss of power. os: only the end of processes.", show_default="fsync"),
+    ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Delete the chain and the keys in --home, start over.")
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option(help=f"Start a node that was killed again after {RESTART_SECONDS:g} s.")
+    ] = True,
+    live: Annotated[bool, typer.Option(help="Show the live line.")] = True,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Write all URLs and process ids here, as JSON, when all nodes have decided.")
+    ] = None,
+) -> None:
+    """Run a network of node processes on this machine. Ctrl-C drains it, a second Ctrl-C kills it."""
+    from sequencer.local_cluster.owner import ForkServerProcess
+
+    # The fork server imports the node while this process makes keys and draws tables.
+    with _Interrupts() as interrupts, ForkServerProcess() as server:
+        from sequencer.local_cluster.cluster import LocalCluster
+        from sequencer.local_cluster.home import compute_port_settings, lock_home, merge_settings, open_devnet
+
+        made, is_new = open_devnet(home, _make_plan(nodes, stakes, base_port), reset=reset)
+        _check_same(made, nodes, stakes)
+        settings = merge_settings(
+            {} if is_new or base_port is None else compute_port_settings(made, base_port),
+            {node.config.validator: {"durability": durability.value} if durability else {} for node in made.nodes},
+        )
+        with lock_home(home), LocalCluster(made, settings, server=server) as cluster:
+            cluster.start()
+            _print_start(cluster, is_new=is_new)
+            _wait_ready(cluster, interrupts)
+            if ready_file is not None and not interrupts.count:
+                write_ready_file(cluster, ready_file)
+            _run(cluster, interrupts, is_live=live, is_restarting=restart)
+            _drain(cluster, interrupts)
+
+
+def write_ready_file(cluster: "LocalCluster", path: Path) -> None:
+    """Every URL and process id, put in place in one step, so that a reader never sees half of it."""
+    processes = cluster.processes()
+    content = {
+        "home": str(cluster.home.path.absolute()),
+        "network": cluster.home.network.name,
+        "network_id": cluster.home.network.network_id.hex(),
+        "pid": os.getpid(),
+        "nodes": [
+            {
+                "name": name,
+                "pid": processes[name].pid,
+                "api": cluster.url(name),
+                "metrics": f"{cluster.url(name)}/metrics",
+                "stake": cluster.home.network.validator(name).stake,
+            }
+            for name in cluster.names
+        ],
+    }
+    partial = path.with_name(f"{path.name}.new")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+class _Interrupts:
+    """Counts the signals that ask for an end: one drains, two kill."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._former: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._former[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def _note(self, _number: int, _frame: object) -> None:
+        self.count += 1
+
+
+def _make_plan(nodes: int | None, stakes: str | None, base_port: int | None) -> "HomePlan":
+    from sequencer.home import BASE_PORT, DEFAULT_STAKE, HomePlan
+    from sequencer.local_cluster.home import DEVNET_NAME
+
+    try:
+        parsed = tuple(map(int, stakes.split(","))) if stakes else (DEFAULT_STAKE,) * (nodes or NODES_DEFAULT)
+        if nodes is not None and nodes != len(parsed):
+            raise ValueError(f"--nodes {nodes} and the {len(parsed)} entries of --stakes contradict each other")
+        return HomePlan(stakes=parsed, name=DEVNET_NAME, base_port=base_port or BASE_PORT)
+    except ValueError as error:
+        hint = "Try: --nodes 4, or --stakes 400,300,200,100"
+        raise CommandError(f"cannot plan this devnet: {error}. {hint}", ExitCode.USAGE) from error
+
+
+def _check_same(home: "Home", nodes: int | None, stakes: str | None) -> None:
+    """A resumed home keeps its stake table: another one would be another network."""
+    present = [entry.stake for entry in home.network.validators]
+    if (nodes or len(present)) != len(present) or (stakes and list(map(int, stakes.split(","))) != present):
+        raise CommandError(
+            f"{home.path} holds a network of {len(present)} nodes with the stakes {','.join(map(str, present))}, and a "
+            "network cannot change these. Leave --nodes and --stakes out to resume it, or start over with --reset."
+        )
+
+
+def _print_start(cluster: "LocalCluster", *, is_new: bool) -> None:
+    network = cluster.home.network
+    processes = cluster.processes()
+    rows = [
+        (name, network.validator(name).stake, cluster.url(name), f"{cluster.url(name)}/metrics", processes[name].pid)
+        for name in cluster.names
+    ]
+    console = make_console(is_talk=True)
+    console.print(f"\n[bold]{network.name}[/] in {cluster.home.path} ({'new' if is_new else 'resumed'})")
+    console.print(make_table(("node", "stake", "API", "metrics", "pid"), rows))
+    first, last = cluster.names[0], cluster.names[-1]
+    console.print(
+        "Try in another terminal:\n"
+        f"  sequencer status{_home_option(cluster)}\n"
+        f"  sequencer tx submit 0xc0ffee --wait --url {cluster.url(first)}\n"
+        f"  kill -9 {processes[last].pid}    # {last} dies, the others go on\n"
+    )
+
+
+def _wait_ready(cluster: "LocalCluster", interrupts: _Interrupts) -> None:
+    started = time.monotonic()
+    waiting = {name: cluster.client(name) for name in cluster.names}
+
+    def is_over() -> bool:
+        for name in [name for name, client in waiting.items() if client.is_ready()]:
+            waiting.pop(name).close()
+        return not waiting or interrupts.count > 0
+
+    cluster.wait_until(is_over, timeout_seconds=READY_SECONDS, what="all nodes to decide")
+    if not interrupts.count:
+        seconds = time.monotonic() - started
+        talk(f"all {len(cluster.names)} nodes have decided, {seconds:.1f} s after their start; Ctrl-C ends them")
+
+
+def _run(cluster: "LocalCluster", interrupts: _Interrupts, *, is_live: bool, is_restarting: bool) -> None:
+    """Until somebody wants an end: show what goes on, and bring back who was killed."""
+    from sequencer.local_cluster.watch import Watcher
+
+    watcher = Watcher(cluster)
+    keeper = _Keeper(cluster, is_restarting=is_restarting)
+    with _open_line(is_live) as (show, line_seconds):
+        next_line = 0.0
+        while not interrupts.count:
+            keeper.look()
+            now = time.monotonic()
+            if is_live and now >= next_line:
+                next_line = now + line_seconds
+                show(str(watcher.look() or "no node answers"))
+            time.sleep(_TICK_SECONDS)
+
+
+class _Keeper:
+    """Notices nodes that end, and starts those again that somebody killed."""
+
+    def __init__(self, cluster: "LocalCluster", *, is_restarting: bool) -> None:
+        self._cluster = cluster
+        self._is_restarting = is_restarting
+        self._told: set[int] = set()
+        self._due: dict[str, float] = {}
+
+    def look(self) -> None:
+        now = time.monotonic()
+        for process in self._cluster.processes().values():
+            if not process.is_running and process.pid not in self._told:
+                self._told.add(process.pid)
+                self._note_end(process, now)
+        for name in [name for name, due in self._due.items() if due <= now]:
+            del self._due[name]
+            self._cluster.start(name)
+            talk(f"\r{name} is started again, as process {self._cluster.pid(name)}")
+
+    def _note_end(self, process: "NodeProcess", now: float) -> None:
+        from sequencer.local_cluster.cluster import describe_exit
+
+        is_killed = (process.exit_code or 0) < 0
+        reason = process.message or describe_exit(process)
+        if is_killed and self._is_restarting:
+            self._due[process.name] = now + RESTART_SECONDS
+            talk(f"\r{process.name} has ended ({reason}); it is started again in {RESTART_SECONDS:g} s")
+        else:
+            talk(f"\r{process.name} has ended ({reason}); its log: {self._cluster.log_path(process.name)}")
+
+
+@contextmanager
+def _open_line(is_live: bool) -> Iterator[tuple[Callable[[str], None], float]]:
+    """How to show the state, and how often: one line that changes on a terminal, a line now and then elsewhere."""
+    console = make_console(is_talk=True)
+    if not (is_live and console.is_terminal):
+        yield talk, PLAIN_LINE_SECONDS
+        return
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False, transient=True) as line:
+        yield lambda text: line.update(text, refresh=True), LINE_SECONDS
+
+
+def _drain(cluster: "LocalCluster", interrupts: _Interrupts) -> None:
+    """Let the nodes finish what they are at; kill them when asked again."""
+    talk("\rending the nodes; Ctrl-C again kills them")
+    cluster.terminate(*cluster.running)
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while cluster.running and interrupts.count < 2 and time.monotonic() < deadline:
+        time.sleep(_TICK_SECONDS / 5)
+    left = cluster.running
+    if left:
+        cluster.kill(*left)
+        talk(f"{', '.join(left)} killed; nothing that was decided is lost")
+        if interrupts.count >= 2:
+            raise typer.Exit(ExitCode.INTERRUPTED)
+    talk(f"ended; `sequencer devnet{_home_option(cluster)}` resumes the chain")
+
+
+def _home_option(cluster: "LocalCluster") -> str:
+    home = cluster.home.path
+    return "" if home == DEFAULT_HOME else f" --home {shlex.quote(str(home))}"

@@ -1,0 +1,54 @@
+"""`sequencer`: the commands, and how every one of them ends."""
+
+import sys
+import traceback
+
+import typer
+
+from sequencer.cli.config_show import config_show
+from sequencer.cli.devnet import devnet
+from sequencer.cli.init import init
+from sequencer.cli.output import talk
+from sequencer.cli.simulate import simulate
+from sequencer.cli.start import start
+from sequencer.cli.status import status
+from sequencer.cli.tx import tx_app
+from sequencer.cli.version import version
+from sequencer.failures import ExitCode, explain_failure
+
+app = typer.Typer(
+    name="sequencer",
+    help="A decentralised, self-healing sequencer for rollups. Start with `sequencer devnet`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (devnet, init, start, status, simulate, version):
+    app.command()(_command)
+app.add_typer(tx_app, name="tx")
+config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
+config_app.command("show")(config_show)
+app.add_typer(config_app, name="config")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except Exception as error:
+        sys.exit(_end_with(error))
+
+
+def _end_with(error: Exception) -> ExitCode:
+    failure = explain_failure(error)
+    if failure is not None:
+        talk(f"error: {failure.message}")
+        return failure.code
+    traceback.print_exception(error)
+    talk("error: this is a defect of the program, not of what you typed. Please report it with the lines above.")
+    return ExitCode.INTERNAL
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""`sequencer status`: where each node of a network stands, those included that do not answer."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sequencer.cli.output import OutputFormat, OutputOption, make_console, make_table, print_json
+
+DEFAULT_HOME = Path("devnet")
+DEFAULT_URL = "http://127.0.0.1:27700"
+"""Where the first node of a devnet answers."""
+ASK_SECONDS = 2.0
+"""A node that takes longer to say how it is does not count as reachable."""
+ASKED_AT_ONCE = 16
+
+
+def status(
+    url: Annotated[
+        list[str] | None, typer.Option(help="A node's API; give it several times for several.", envvar="SEQUENCER_URL")
+    ] = None,
+    home: Annotated[
+        Path | None, typer.Option(help="Ask all nodes of this home.", envvar="SEQUENCER_HOME", show_default="./devnet")
+    ] = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Ask nodes where they stand. Ends with 4 when none of them can be reached."""
+    answers = ask_nodes(resolve_urls(url, home))
+    if output is OutputFormat.JSON:
+        print_json({"nodes": answers})
+    else:
+        make_console(is_talk=False).print(make_table(_COLUMNS, map(_make_row, answers)))
+    if not any(answer["reachable"] for answer in answers):
+        from sequencer.api_client import Unreachable
+
+        raise Unreachable(
+            ", ".join(answer["url"] for answer in answers), "; ".join(sorted({answer["error"] for answer in answers}))
+        )
+
+
+_COLUMNS = ("node", "url", "state", "height", "view", "leader", "decided view", "peers", "pending", "uptime s")
+
+
+def _make_row(answer: dict[str, Any]) -> Sequence[object]:
+    if not answer["reachable"]:
+        return answer["name"], answer["url"], f"unreachable: {answer['error']}", *(None,) * (len(_COLUMNS) - 3)
+    state = "ready" if answer["ready"] else "behind" if answer["behind"] else "starting"
+    return (
+        answer["validator"],
+        answer["url"],
+        state,
+        answer["height"],
+        answer["view"],
+        answer["leader"] or "unknown",
+        answer["decided_view"],
+        f"{len(answer['peers'])}/{answer['validators'] - 1}",
+        answer["mempool"]["transactions"],
+        round(answer["uptime_s"]),
+    )
+
+
+def resolve_urls(urls: Sequence[str] | None, home: Path | None) -> list[tuple[str, str]]:
+    """Names and URLs: what was given, else all nodes of the home, else of ./devnet, else the first node of a devnet."""
+    if urls:
+        return [("?", url) for url in urls]
+    if home is None and not (DEFAULT_HOME / "network.toml").exists():
+        return [("?", DEFAULT_URL)]
+    from sequencer.home import load_home
+
+    return [(node.config.validator, f"http://{node.config.api}") for node in load_home(home or DEFAULT_HOME).nodes]
+
+
+def ask_nodes(nodes: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """One answer per node, in order: its status with `url` and `reachable`, or `name`, `url` and `error`."""
+    with ThreadPoolExecutor(min(len(nodes), ASKED_AT_ONCE)) as pool:
+        return list(pool.map(_ask, nodes))
+
+
+def _ask(node: tuple[str, str]) -> dict[str, Any]:
+    from sequencer.api_client import ApiClient, ApiProblem, Unreachable
+
+    name, url = node
+    try:
+        with ApiClient(url, timeout_seconds=ASK_SECONDS) as client:
+            return {"name": name, "url": client.url, "reachable": True} | client.status()
+    except (Unreachable, ApiProblem) as error:
+        reason = error.reason if isinstance(error, Unreachable) else error.code
+        return {"name": name, "url": url, "reachable": False, "error": reason}

@@ -1,0 +1,215 @@
+"""`sequencer tx`: hand in transactions, and ask what became of one."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sequencer.cli.output import OutputFormat, OutputOption, make_console, make_table, print_json, talk
+from sequencer.cli.status import resolve_urls
+from sequencer.failures import CommandError, ExitCode
+
+if TYPE_CHECKING:
+    from sequencer.api_client import ApiClient
+
+BATCH_TRANSACTIONS = 500
+"""In one request: large enough that a request costs nothing per transaction, small enough for a bar that moves."""
+FULL_RETRIES_MAX = 30
+"""How often a batch is sent again to a node whose mempool is full, one second apart."""
+FULL_RETRY_SECONDS = 1.0
+
+tx_app = typer.Typer(no_args_is_help=True, help="Submit transactions, and ask where one stands.")
+
+UrlOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A node's API; when several are given, the next one is asked when one cannot be reached.",
+        envvar="SEQUENCER_URL",
+    ),
+]
+HomeOption = Annotated[
+    Path | None, typer.Option(help="Use the nodes of this home.", envvar="SEQUENCER_HOME", show_default="./devnet")
+]
+
+
+@tx_app.command()
+def submit(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files with one transaction in hex a line, - for stdin, or transactions in hex."),
+    ] = None,
+    url: UrlOption = None,
+    home: HomeOption = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until all of them are final.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds that --wait may take per batch.", min=0.1, max=300)] = 30.0,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Submit transactions. All lines are checked before the first is sent; sending again what is known does no harm.
+
+    Ends with 1 when the node refused some, with 3 when --wait took longer than --timeout.
+    """
+    from sequencer.api_client import split_batches
+
+    if not sources and sys.stdin.isatty():
+        raise CommandError(
+            "no transactions given. Name a file with one transaction in hex a line, or pipe such lines in. "
+            "Try: sequencer tx submit examples/ethereum-mainnet-transactions.hex",
+            ExitCode.USAGE,
+        )
+    from sequencer.cli.transactions import read_transactions
+
+    nodes = _Nodes([each for _, each in resolve_urls(url, home)])
+    # Reading comes first: what is wrong with the input needs no node to be found out.
+    transactions = read_transactions(sources or ["-"])
+    limits = nodes.ask(lambda client: client.status())["limits"]
+    _check_sizes(transactions, limits["transaction_bytes_max"])
+    batches = split_batches(
+        transactions,
+        bytes_max=limits["batch_bytes_max"],
+        transactions_max=min(BATCH_TRANSACTIONS, limits["batch_transactions_max"]),
+    )
+    started = time.monotonic()
+    with _progress(len(transactions)) as advance:
+        counts, rejected = _send_all(nodes, batches, timeout if wait else None, advance)
+    seconds = time.monotonic() - started
+    _report(transactions, counts, rejected, is_final=wait, seconds=seconds, output=output)
+    if rejected:
+        raise CommandError(f"{len(rejected)} of {len(transactions)} transactions were refused; the reasons stand above")
+
+
+@tx_app.command()
+def status(
+    transaction_hash: Annotated[str, typer.Argument(metavar="HASH", help="SHA-256 of the transaction, in hex.")],
+    url: UrlOption = None,
+    home: HomeOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Say whether a transaction is unknown, pending or finalized, and where it stands in the chain."""
+    answer = _Nodes([each for _, each in resolve_urls(url, home)]).ask(lambda client: client.find(transaction_hash))
+    if output is OutputFormat.JSON:
+        print_json(answer)
+    else:
+        columns = ("hash", "status", "height", "position")
+        make_console(is_talk=False).print(make_table(columns, [[answer.get(column) for column in columns]]))
+
+
+class _Nodes:
+    """Several nodes that stand in for each other."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        from sequencer.api_client import ApiClient
+
+        self._clients = [ApiClient(url) for url in urls]
+
+    def ask(self, question: Callable[["ApiClient"], dict[str, Any]]) -> dict[str, Any]:
+        """The answer of the first node that can be reached. Raises `Unreachable` when none can."""
+        from sequencer.api_client import ApiProblem, Unreachable
+
+        for _ in range(len(self._clients) - 1):
+            try:
+                return question(self._clients[0])
+            except (Unreachable, ApiProblem) as error:
+                if isinstance(error, ApiProblem) and error.code != "shutting_down":
+                    raise
+                talk(f"{self._clients[0].url} does not answer, asking {self._clients[1].url}")
+                self._clients.append(self._clients.pop(0))
+        return question(self._clients[0])
+
+
+def _check_sizes(transactions: Sequence[bytes], bytes_max: int) -> None:
+    for number, transaction in enumerate(transactions, start=1):
+        if len(transaction) > bytes_max:
+            raise CommandError(
+                f"nothing was sent: transaction {number} has {len(transaction)} bytes, "
+                f"and this network takes at most {bytes_max}"
+            )
+
+
+def _send_all(
+    nodes: _Nodes, batches: Iterator[list[bytes]], wait_seconds: float | None, advance: Callable[[int], None]
+) -> tuple[Counter[str], list[dict[str, Any]]]:
+    """How many were accepted, duplicate and finalized before; what was refused, with its index in the whole input."""
+    counts: Counter[str] = Counter()
+    rejected: list[dict[str, Any]] = []
+    first = 0
+    for batch in batches:
+        answer = _send(nodes, batch, wait_seconds)
+        for key in ("accepted", "duplicate", "finalized"):
+            counts[key] += answer[key]
+        rejected += [refusal | {"index": refusal["index"] + first} for refusal in answer["rejected"]]
+        first += len(batch)
+        advance(len(batch))
+    return counts, rejected
+
+
+def _send(nodes: _Nodes, batch: list[bytes], wait_seconds: float | None) -> dict[str, Any]:
+    from sequencer.api_client import ApiProblem
+
+    for _ in range(FULL_RETRIES_MAX):
+        try:
+            return nodes.ask(lambda client: client.submit(batch, wait_seconds=wait_seconds))
+        except ApiProblem as problem:
+            match problem.code:
+                case "mempool_full":
+                    # What was taken counts as duplicate the next time, so nothing is lost or doubled.
+                    time.sleep(FULL_RETRY_SECONDS)
+                case "not_finalized_in_time":
+                    raise CommandError(str(problem), ExitCode.INCONCLUSIVE) from problem
+                case _:
+                    raise
+    raise CommandError(
+        f"the mempool stays full, although {FULL_RETRIES_MAX} attempts were made. Is the network deciding? "
+        "`sequencer status` tells."
+    )
+
+
+def _report(
+    transactions: Sequence[bytes],
+    counts: Counter[str],
+    rejected: Sequence[dict[str, Any]],
+    *,
+    is_final: bool,
+    seconds: float,
+    output: OutputFormat,
+) -> None:
+    report: dict[str, Any] = {
+        "submitted": len(transactions),
+        "accepted": counts["accepted"],
+        "duplicate": counts["duplicate"],
+        "finalized_before": counts["finalized"],
+        "rejected": rejected,
+        "all_final": is_final and not rejected,
+        "seconds": round(seconds, 3),
+    }
+    if len(transactions) == 1:
+        report["hash"] = "0x" + sha256(transactions[0]).hexdigest()
+    if output is OutputFormat.JSON:
+        print_json(report)
+        return
+    report["rejected"] = len(rejected)
+    report["all_final"] = ("yes" if report["all_final"] else "no") if is_final else "not waited for"
+    make_console(is_talk=False).print(make_table([key.replace("_", " ") for key in report], [list(report.values())]))
+    for refusal in rejected:
+        talk(f"transaction {refusal['index'] + 1}: {refusal['detail']}")
+    if len(transactions) == 1 and not is_final:
+        talk(f"follow it with: sequencer tx status {report['hash']}")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _count: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("submitting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=make_console(is_talk=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda count: progress.advance(task, count)

@@ -1,0 +1,111 @@
+"""The home of a devnet: made when missing, resumed when there, deleted only on request and only when it is one."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from sequencer.config import NETWORK_FILE, LoadedNode
+from sequencer.failures import CommandError
+from sequencer.home import API_PORT_OFFSET, Home, HomePlan, create_home, load_home, remove_home
+from sequencer.ports import PortUnavailableError, check_ports_free, parse_address
+
+DEVNET_NAME: Final = "devnet"
+"""Name of every network that is made here. What has another name is somebody's network and never deleted."""
+_FREE_PORTS_FROM: Final = 10_000
+_FREE_PORTS_TO: Final = 27_000
+"""Below what systems give to outgoing connections: those could take a dead node's port before it is back."""
+
+
+def open_devnet(path: Path, plan: HomePlan, *, reset: bool = False) -> tuple[Home, bool]:
+    """The home at `path`, and whether it is new. With `reset` an old one is deleted first."""
+    if reset and path.exists():
+        remove_devnet(path)
+    if (path / NETWORK_FILE).exists():
+        return load_home(path), False
+    return create_home(path, plan, create_node_database), True
+
+
+def create_node_database(node: LoadedNode) -> None:
+    """The database of a node whose key has just been made (R8)."""
+    from consensus.safety import SafetyRecord
+    from sequencer.storage.sqlite import SqliteStorage
+
+    record = SafetyRecord.initial(node.network.context().genesis_qc)
+    SqliteStorage.create(node.database_path, node.network.network_id, node.validator_id, record)
+
+
+def remove_devnet(path: Path) -> None:
+    """Delete a devnet's home. Raises `CommandError` for any other folder, and while the devnet runs."""
+    if not (path / NETWORK_FILE).exists():
+        if not path.is_dir() or any(path.iterdir()):
+            raise CommandError(
+                f"--reset refuses to delete {path}: it is no devnet's home (it has no {NETWORK_FILE}). "
+                "Name another folder with --home, or remove it yourself."
+            )
+        return
+    with lock_home(path):
+        home = load_home(path)
+        if home.network.name != DEVNET_NAME:
+            raise CommandError(
+                f'--reset refuses to delete {path}: it is the home of the network "{home.network.name}", '
+                "not of a devnet, and its keys could not be made again. Name another folder with --home."
+            )
+        remove_home(path)
+
+
+@contextmanager
+def lock_home(path: Path) -> Iterator[None]:
+    """Only one devnet at a time runs from a home: two processes with one key would sign different votes."""
+    descriptor = os.open(path / NETWORK_FILE, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise CommandError(
+            f"another devnet runs from {path} at this moment. Stop it with Ctrl-C there, or start this one with --home "
+            "and --base-port elsewhere."
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
+def compute_port_settings(home: Home, base_port: int) -> dict[str, dict[str, str]]:
+    """Settings that move a home to other ports for one run: node i to `base_port + i`, its API 100 above."""
+    hosts = {node.config.validator: node.listen.host for node in home.nodes}
+    listen = {name: f"{host}:{base_port + index}" for index, (name, host) in enumerate(hosts.items())}
+    return {
+        name: {
+            "listen": address,
+            "api": f"{hosts[name]}:{base_port + API_PORT_OFFSET + index}",
+            "peers": ",".join(f"{peer}={other}" for peer, other in listen.items() if peer != name),
+        }
+        for index, (name, address) in enumerate(listen.items())
+    }
+
+
+def merge_settings(*parts: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """By node name; later parts win."""
+    merged: dict[str, dict[str, str]] = {}
+    for part in parts:
+        for name, values in part.items():
+            merged.setdefault(name, {}).update(values)
+    return merged
+
+
+def find_base_port(nodes: int) -> int:
+    """A base port with all ports of `nodes` free above it. Different processes begin to look at different places."""
+    width = API_PORT_OFFSET + nodes
+    places = range(_FREE_PORTS_FROM, _FREE_PORTS_TO - width, 2 * API_PORT_OFFSET)
+    first = os.getpid() * 7 % len(places)
+    for offset in range(len(places)):
+        base_port = places[(first + offset) % len(places)]
+        ports = [base + index for base in (base_port, base_port + API_PORT_OFFSET) for index in range(nodes)]
+        try:
+            check_ports_free(parse_address(f"127.0.0.1:{port}") for port in ports)
+        except PortUnavailableError:
+            continue
+        return base_port
+    raise CommandError(f"no {width} free ports between {_FREE_PORTS_FROM} and {_FREE_PORTS_TO}; stop some programs.")
