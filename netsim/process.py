@@ -84,8 +84,6 @@ class Process:
         self._timers: dict[Timer, int] = {}
         self._incarnation = 0
         self._building: BuildPayload | None = None
-        self.leader: ValidatorId | None = None
-        """Who leads this node's view, as far as it knows."""
         self.drops: dict[str, int] = {}
         """Messages that changed nothing, by reason."""
 
@@ -102,6 +100,11 @@ class Process:
     def view(self) -> View:
         """View of the running replica; of a dead one the view that its disk knows."""
         return View(self.disk.record.entry.view + 1) if self._replica is None else self._replica.view
+
+    @property
+    def leader(self) -> ValidatorId | None:
+        """Who leads this node's view, as far as it knows."""
+        return None if self._replica is None else self._replica.leader
 
     @property
     def height(self) -> Height:
@@ -145,7 +148,7 @@ class Process:
         self._incarnation += 1
         self._inbox.clear()
         self._timers.clear()
-        self._building = self._written = self.leader = None
+        self._building = self._written = None
         self._is_blocked = self._is_syncing = self.is_paused = False
         self.disk.crash()
         self._simulation.changed = True
@@ -259,7 +262,6 @@ class Process:
                 case SetTimer(timer, deadline):
                     self._set_timer(timer, deadline)
                 case EnteredView():
-                    self.leader = effect.leader
                     self._building = None
                     for observer in observers:
                         observer.on_enter(now, self.id, effect)
