@@ -83,9 +83,8 @@ def create_home(
     path: Path,
     plan: HomePlan,
     create_database: CreateDatabase,
-    on_node: Callable[[LoadedNode], None] = lambda _node: None,
 ) -> Home:
-    """Make keys, files and databases. `on_node` is told of each finished node.
+    """Make keys, files and databases.
 
     Raises `ConfigError` when there is anything at `path` already, and leaves nothing behind when it fails.
     """
@@ -105,7 +104,6 @@ def create_home(
             )
             _create_node(node, signer, create_database)
             nodes.append(node)
-            on_node(node)
         (path / NETWORK_FILE).write_text(render_toml(network), encoding="utf-8")
     except BaseException:
         # No key of a half-made home has signed anything, so nothing is lost with it.

@@ -55,6 +55,10 @@ class DropLog:
         self._last_logged: dict[tuple[str, ValidatorId | None], float] = {}
         self._unlogged: dict[tuple[str, ValidatorId | None], int] = {}
 
+    def count(self, reason: str, peer: ValidatorId | None, count: int = 1) -> None:
+        """Without a word: for what follows from something that has been logged."""
+        self._metrics.on_drop(reason, peer, count)
+
     def drop(self, reason: str, peer: ValidatorId | None, count: int = 1, **details: object) -> None:
         """`reason` is a stable label, `details` go into the log line."""
         self._metrics.on_drop(reason, peer, count)

@@ -96,4 +96,8 @@ class PeerLink:
 
     def _on_outbox_drop(self, reason: str, frames: int) -> None:
         self.counters.frames_dropped += frames
-        self._drops.drop(reason, self.peer, frames)
+        if reason == OFFLINE_LIMIT.reason:
+            # That the peer is away has been said; that its frames go nowhere would be said until it is back.
+            self._drops.count(reason, self.peer, frames)
+        else:
+            self._drops.drop(reason, self.peer, frames)
