@@ -22,14 +22,12 @@ from consensus.chain import Chain
 from consensus.context import EpochContext
 from consensus.effects import (
     Broadcast,
-    BuildPayload,
     CheckPayload,
     Decide,
     Drop,
     Effect,
     EnteredView,
     Persist,
-    Report,
     Send,
     SetTimer,
     TimedOut,
@@ -45,9 +43,8 @@ from consensus.events import (
     Timer,
     TimerFired,
 )
-from consensus.evidence import DoubleProposal
 from consensus.fetch import Fetcher
-from consensus.leaf import Block, make_leaf
+from consensus.leaf import Block
 from consensus.messages import (
     FinalizeVote,
     LeafResponse,
@@ -61,15 +58,11 @@ from consensus.messages import (
 )
 from consensus.pacemaker import Pacemaker
 from consensus.peers import Peers
+from consensus.proposals import Proposals
 from consensus.safety import EntryCertificate, SafetyRules
 from consensus.schedule import LeaderSchedule
-from consensus.types import Commitment, Microseconds, ValidatorId, View
-from consensus.validation import Deferred, MessageValidator, Verified, find_flaw
-
-UNDECIDED_BYTES_MAX = 64 * 1024 * 1024
-"""A leader proposes empty leaves while this much payload waits for a decide: memory stays bounded without finality
-(L4).
-"""
+from consensus.types import Commitment, Height, Microseconds, ValidatorId, View
+from consensus.validation import Deferred, MessageValidator, Verified
 
 
 class Replica:
@@ -89,21 +82,18 @@ class Replica:
         self._context = context
         self._table = context.stake_table
         self._parameters = context.parameters
-        self._schedule = schedule
         self._safety = safety
         self._id = safety.validator_id
         self._chain = Chain(tip, undecided)
         self._fc = tip_fc
         self._pacemaker = Pacemaker(context.parameters, View(safety.record.entry.view + 1))
         self._fetcher = Fetcher(self._chain, self._id, self._table.ids, context.parameters.fetch_interval)
+        self._proposals = Proposals(context, schedule, self._chain)
         self._certifier = Certifier(context, validator)
         self._peers = Peers(context.parameters.fetch_interval)
         self._pending_fc: FinalityCertificate | None = None
         self._leader: ValidatorId | None = None
-        self._building = False
-        self._candidate: tuple[QuorumProposal, Block] | None = None
-        self._waiting: dict[ValidatorId, tuple[QuorumProposal, Block]] = {}
-        self._equivocated = False
+        self._is_building = False
         self._now = Microseconds(0)
         self._effects: list[Effect] = []
 
@@ -138,15 +128,10 @@ class Replica:
         return self._fetcher.is_catching_up or self._pending_fc is not None
 
     def compute_next_leaders(self, count: int) -> tuple[ValidatorId, ...]:
-        """Who will propose next, as far as is known here; starts with the current leader while its proposal is
-        awaited.
-        """
-        parent = self._chain.get(self.high_qc.leaf)
-        if parent is None:
-            return ()
-        first = self.view if self._candidate is None else self.view + 1
-        leaders = [self._schedule.leader(View(view), parent.leaf) for view in range(first, first + count)]
-        return tuple(dict.fromkeys(leaders))
+        """Who will propose next, as far as is known; the current leader first, while its proposal is awaited."""
+        first = self.view if self._proposals.candidate is None else self.view + 1
+        leaders = (self._proposals.compute_leader(View(view), self.high_qc) for view in range(first, first + count))
+        return tuple(dict.fromkeys(leader for leader in leaders if leader is not None))
 
     def handle(self, event: Event, now: Microseconds) -> list[Effect]:
         """Run one event to completion; `now` must not decrease. An input that is not valid changes nothing."""
@@ -228,20 +213,18 @@ class Replica:
         leaf = proposal.leaf
         self._peers.on_view(leaf.proposer, leaf.view)
         self._on_qc(leaf.justify_qc)
-        if leaf.timeout_certificate is not None:
-            self._on_tc(leaf.timeout_certificate)
+        self._on_tc(leaf.timeout_certificate)
         block = Block(leaf, proposal.payload)
         if leaf.view < self.view:
             self._on_late_block(sender, block)
         else:
-            self._consider(sender, proposal, block)
+            self._consider(self._proposals.consider(sender, proposal, block, self._now))
 
     def _on_timeout_vote(self, sender: ValidatorId, vote: TimeoutVote) -> None:
         """R7: its certificates bring this replica up to the view of the vote (P2 sees to it that they can)."""
         self._peers.on_view(sender, vote.view)
         self._on_qc(vote.high_qc)
-        if vote.entry_tc is not None:
-            self._on_tc(vote.entry_tc)
+        self._on_tc(vote.entry_tc)
         if vote.view < self.view:
             self._answer(sender)
         else:
@@ -249,10 +232,8 @@ class Replica:
 
     def _on_status(self, status: StatusResponse) -> None:
         self._on_qc(status.high_qc)
-        if status.fc is not None:
-            self._on_fc(status.fc)
-        if status.entry_tc is not None:
-            self._on_tc(status.entry_tc)
+        self._on_fc(status.fc)
+        self._on_tc(status.entry_tc)
 
     def _on_leaf(self, sender: ValidatorId, block: Block) -> None:
         if self._fetcher.is_wanted(block.commitment):
@@ -261,71 +242,44 @@ class Replica:
             self._emit(Drop(sender, "unsolicited", f"{block} was not asked for"))
 
     def _on_range(self, sender: ValidatorId, response: RangeResponse) -> None:
-        """L5: the FC at its end and the parent links have been checked; what remains is whether it continues our
-        chain.
-        """
+        """L5: its FC and its parent links have been checked; what remains is whether it continues our chain."""
         tip = self.tip.leaf.height
         blocks = tuple(Block(entry.leaf, entry.payload) for entry in response.blocks if entry.leaf.height > tip)
         if not blocks or blocks[0].leaf.height != tip + 1:
             self._emit(Drop(sender, "useless_range", f"nothing that continues height {tip}"))
             return
         if blocks[0].leaf.parent != self.tip.commitment:
-            raise InvariantViolation(
-                f"conflicting finality: {blocks[0]} is certified, but its parent is not {self.tip}"
-            )
+            raise InvariantViolation(f"conflicting finality: {blocks[0]} is certified, its parent is not {self.tip}")
         self._advance(blocks, response.fc)
-        proven = response.path[-1] if response.path else blocks[-1].leaf
-        self._fetcher.on_range(proven.height, self._now)
+        self._fetcher.on_range(Height(response.blocks[-1].leaf.height + len(response.path)), self._now)
         self._on_fc(response.fc)
 
     def _on_timer(self, timer: Timer) -> None:
-        match timer:
-            case Timer.VIEW:
-                if self._now < self._pacemaker.deadline:
-                    return
-                if self._has_timed_out:
-                    self._repeat_timeout()
-                else:
-                    self._time_out("timer")
-            case Timer.FETCH:
-                pass  # every event ends with what is due
-            case _:
-                assert_never(timer)
+        """A stale view timer is passed over; the fetch timer only wakes, since every event ends with what is due."""
+        if timer is Timer.VIEW and self._now >= self._pacemaker.deadline:
+            self._time_out("timer")
 
     def _on_payload_built(self, built: PayloadBuilt) -> None:
         """R2: the leader proposes, unless its view is over."""
-        if built.view != self.view or not self._building or self._has_timed_out:
+        if built.view != self.view or not self._is_building or self._has_timed_out:
             return
-        self._building = False
-        parent = self._chain.get(built.parent)
-        if parent is None or built.parent != self.high_qc.leaf:  # a newer QC came while the payload was built
+        self._is_building = False
+        if built.parent != self.high_qc.leaf:  # a newer QC came while the payload was built
             self._lead()
             return
-        entry = self._safety.record.entry
-        leaf = make_leaf(
-            parent,
-            view=built.view,
-            proposer=self._id,
-            timestamp_ms=self._now // 1000,
-            payload=built.payload,
-            ledger=self._table.commitment,
-            justify_qc=self.high_qc,
-            timeout_certificate=entry if isinstance(entry, TimeoutCertificate) else None,
-        )
-        block = Block(leaf, built.payload)
-        proposal = self._safety.sign_proposal(leaf, built.payload, block)
-        if isinstance(proposal, Unsafe):
+        block = self._proposals.make_block(self._id, self.view, built.payload, self.high_qc, self._entry_tc, self._now)
+        proposal = None if block is None else self._safety.sign_proposal(block.leaf, built.payload, block)
+        if block is None or proposal is None or isinstance(proposal, Unsafe):
             return
-        self._candidate = proposal, block
-        self._chain.add(block)
+        self._proposals.adopt(proposal, block)
         self._persist(Broadcast(proposal), blocks=(block,))
         self._pacemaker.on_proposal(self._now)
         self._vote(block)
 
     def _on_payload_ready(self, leaf: Commitment, *, accepted: bool) -> None:
-        if self._candidate is None or self._candidate[1].commitment != leaf:
+        block = self._proposals.candidate
+        if block is None or block.commitment != leaf:
             return
-        block = self._candidate[1]
         if accepted:
             self._vote(block)
         else:
@@ -343,16 +297,17 @@ class Replica:
         else:
             self._want(qc)
         self._enter(qc)
-        fc = self._certifier.find_fc(qc.view)
-        if fc is not None:
-            self._on_fc(fc)
+        self._on_fc(self._certifier.find_fc(qc.view))
 
-    def _on_tc(self, tc: TimeoutCertificate) -> None:
-        self._on_qc(tc.high_qc)
-        self._enter(tc)
+    def _on_tc(self, tc: TimeoutCertificate | None) -> None:
+        if tc is not None:
+            self._on_qc(tc.high_qc)
+            self._enter(tc)
 
-    def _on_fc(self, fc: FinalityCertificate) -> None:
+    def _on_fc(self, fc: FinalityCertificate | None) -> None:
         """R6: decide the leaf and its ancestors, as soon as they are all here."""
+        if fc is None:
+            return
         self._on_qc(fc.qc)
         if self._fc is None or fc.view > self._fc.view:
             self._fc = fc
@@ -373,9 +328,8 @@ class Replica:
         timed_out = isinstance(certificate, TimeoutCertificate)
         self._safety.enter(certificate)
         self._pacemaker.enter(view, self._now, timed_out=timed_out)
-        self._building = self._equivocated = False
-        self._candidate = None
-        self._waiting.clear()
+        self._is_building = False
+        self._proposals.start_view()
         self._find_leader()
         self._emit(EnteredView(view, self._leader, timed_out))
         self._persist()
@@ -412,22 +366,15 @@ class Replica:
         self._count_finalize(vote, genuine=True)
 
     def _time_out(self, cause: str) -> None:
-        """R7: stop voting in this view and say so."""
+        """R7: stop voting in this view and say so; a repetition is the same signature with the newest certificates."""
+        is_first = not self._has_timed_out
         vote = self._safety.sign_timeout(self.view)
         if isinstance(vote, Unsafe):
-            return
-        self._emit(TimedOut(self.view, cause))
+            raise InvariantViolation(f"cannot time out in view {self.view}: {vote.detail}")
+        if is_first:
+            self._pacemaker.on_timeout()
+            self._emit(TimedOut(self.view, cause))
         self._persist(Broadcast(vote))
-        self._pacemaker.on_timeout()
-        self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_repeat_timer(self._now)))
-        self._count_timeout(vote)
-
-    def _repeat_timeout(self) -> None:
-        """R7: the same signature, with the newest certificates."""
-        vote = self._safety.sign_timeout(self.view)
-        if isinstance(vote, Unsafe):
-            raise InvariantViolation(f"timed out in view {self.view} and cannot say so again: {vote.detail}")
-        self._emit(Broadcast(vote))
         self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_repeat_timer(self._now)))
         self._count_timeout(vote)
 
@@ -440,8 +387,7 @@ class Replica:
     def _count_finalize(self, vote: FinalizeVote, *, genuine: bool = False) -> None:
         fc, findings = self._certifier.add_finalize(vote, genuine=genuine)
         self._effects.extend(findings)
-        if fc is not None:
-            self._on_fc(fc)
+        self._on_fc(fc)
 
     def _count_timeout(self, vote: TimeoutVote) -> None:
         """R7: a quorum of timeouts ends the view; one honest timeout is followed."""
@@ -454,59 +400,28 @@ class Replica:
     # Leading and following
 
     def _find_leader(self) -> None:
-        parent = self._chain.get(self.high_qc.leaf)
-        self._leader = None if parent is None else self._schedule.leader(self.view, parent.leaf)
+        self._leader = self._proposals.compute_leader(self.view, self.high_qc)
 
     def _lead(self) -> None:
         """R2: the leader of this view asks for a payload on top of its highest QC's leaf, once it holds that leaf."""
-        record = self._safety.record
-        if self._leader != self._id or self._building or self._has_timed_out or record.proposed_view >= self.view:
+        is_mine = self._leader == self._id and self._safety.record.proposed_view < self.view
+        if not is_mine or self._is_building or self._has_timed_out or self.high_block is None:
             return
-        ancestors = self._chain.compute_path(record.high_qc.leaf)
-        if ancestors is None:
-            return
-        self._building = True
-        full = self._chain.undecided_bytes >= UNDECIDED_BYTES_MAX
-        self._emit(
-            BuildPayload(
-                view=self.view,
-                parent=record.high_qc.leaf,
-                ancestors=ancestors,
-                bytes_max=0 if full else self._parameters.payload_bytes_max,
-                deadline=Microseconds(self._now + self._parameters.idle_interval),
-            )
-        )
+        # The first leaf is not held back: it shows that the network works.
+        idle = 0 if self._fc is None else self._parameters.idle_interval
+        self._is_building = True
+        self._emit(self._proposals.request_payload(self.view, self.high_qc, Microseconds(self._now + idle)))
 
     def _suspect(self) -> None:
         """L2: the connection to the leader is gone and its proposal has not come: time out now."""
-        if self._leader in self._peers.lost and self._candidate is None and not self._has_timed_out:
+        if self._leader in self._peers.lost and self._proposals.candidate is None and not self._has_timed_out:
             self._time_out("leader lost")
 
-    def _consider(self, sender: ValidatorId, proposal: QuorumProposal, block: Block) -> None:
-        """R3b: the leaf must be valid on its parent; the application then has the last word about the payload."""
-        leaf = block.leaf
-        parent = self._chain.get(leaf.parent)
-        if parent is None:
-            self._waiting.setdefault(leaf.proposer, (proposal, block))
-            return
-        leader = self._schedule.leader(leaf.view, parent.leaf)
-        flaw = find_flaw(leaf, parent.leaf, leader, self._now, self._context)
-        if flaw is not None:
-            self._emit(Drop(sender, "bad_leaf", flaw))
-        elif self._candidate is None:
-            self._candidate = proposal, block
+    def _consider(self, effects: list[Effect]) -> None:
+        """What came of judging proposals; the timer learns when the one to vote for has come."""
+        self._effects += effects
+        if any(isinstance(effect, CheckPayload) for effect in effects):
             self._pacemaker.on_proposal(self._now)
-            ancestors = self._chain.compute_path(leaf.parent) or ()
-            self._chain.add(block)
-            self._emit(CheckPayload(block, ancestors))
-        else:
-            self._compare(self._candidate[0], proposal)
-
-    def _compare(self, first: QuorumProposal, second: QuorumProposal) -> None:
-        """E1: two proposals of one leader in one view; reported once."""
-        if first.leaf != second.leaf and first.leaf.proposer == second.leaf.proposer and not self._equivocated:
-            self._equivocated = True
-            self._emit(Report(DoubleProposal(first.leaf, first.signature, second.leaf, second.signature)))
 
     # Blocks that come late or by request
 
@@ -533,14 +448,10 @@ class Replica:
         if pending is not None and pending.leaf in self._chain:
             self._pending_fc = None
             self._on_fc(pending)
-        waiting, self._waiting = self._waiting, {}
-        for proposer, (proposal, block) in waiting.items():
-            if block.leaf.view == self.view:
-                self._consider(proposer, proposal, block)
-        if self._leader is None:
-            self._find_leader()
-            self._lead()
-            self._suspect()
+        self._consider(self._proposals.reconsider(self._now))
+        self._find_leader()
+        self._lead()
+        self._suspect()
 
     def _advance(self, blocks: tuple[Block, ...], fc: FinalityCertificate) -> None:
         """R6: decided in order of height, once each."""
@@ -565,11 +476,12 @@ class Replica:
         """L3: the highest certificates for a peer that is behind, at most once per fetch interval."""
         if not self._peers.may_answer(peer, self._now):
             return
-        entry = self._safety.record.entry
-        entry_tc = entry if isinstance(entry, TimeoutCertificate) else None
-        self._emit(Send(peer, StatusResponse(self.high_qc, self._fc, entry_tc)))
+        self._emit(Send(peer, StatusResponse(self.high_qc, self._fc, self._entry_tc)))
 
-    # Plumbing
+    @property
+    def _entry_tc(self) -> TimeoutCertificate | None:
+        entry = self._safety.record.entry
+        return entry if isinstance(entry, TimeoutCertificate) else None
 
     @property
     def _has_timed_out(self) -> bool:

@@ -272,7 +272,10 @@ def test_l5_finality_that_conflicts_with_the_own_chain_ends_the_process(lab: Lab
 
 def test_l6_a_leader_may_wait_idle_and_the_timer_knows(lab: Lab) -> None:
     leader, follower = lab.bench(1), lab.bench(SUBJECT)
-    (build,) = select(leader.start(), BuildPayload)
+    leader.start()
+    first = lab.chain(1)[0]
+    status = StatusResponse(lab.genesis_qc, lab.fc(first), lab.tc(4, lab.qc(first)))
+    (build,) = select([*leader.receive(0, LeafResponse(first.leaf, b"")), *leader.receive(0, status)], BuildPayload)
     assert build.deadline == START + PARAMETERS.idle_interval
     (timer,) = [effect for effect in select(follower.start(), SetTimer) if effect.timer is Timer.VIEW]
     assert timer.deadline >= build.deadline + PARAMETERS.timeout_floor
