@@ -8,6 +8,7 @@ import anycorn.logging
 import anycorn.typing
 import structlog
 import trio
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sequencer.api.app import make_app
 from sequencer.api.node_view import NodeView
@@ -84,7 +85,7 @@ async def serve_api(
     Reports the address, with the port that the system chose when 0 was asked for. Cancelled, it ends at once.
     """
     with listener:
-        app = cast("anycorn.typing.ASGIFramework", make_app(node, closing))
+        app = cast("anycorn.typing.ASGIFramework", _Application(make_app(node, closing)))
         task_status.started(Address(*listener.getsockname()[:2]))
         while not closing.is_set():
             try:
@@ -94,6 +95,21 @@ async def serve_api(
                 # the node: consensus goes on, and the socket is still here.
                 log.exception("HTTP server failed, starting again", after_seconds=RESTART_SECONDS)
                 await trio.sleep(RESTART_SECONDS)
+
+
+class _Application:
+    """The routes without the framework's start and end, which mistakes a cancellation for a failure of the latter."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        for step in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{step}.complete"})
 
 
 def make_config(listener: socket.socket) -> anycorn.Config:

@@ -32,7 +32,7 @@ from sequencer.api.problems import (
 )
 from sequencer.api.waiting import Ended, Wait, wait_finalized
 from sequencer.mempool import Admission
-from sequencer.payload import compute_hash, compute_hashes
+from sequencer.payload import compute_hashes
 
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 """One body: two full payloads in the binary form, one in the textual."""
@@ -89,19 +89,19 @@ class Submit:
         check_accepts_json(request)
         wait = Wait.read(Query(request, Wait.PARAMETERS))
         transaction = await self._read_one(request)
-        hash_ = compute_hash(transaction)
-        admissions, _ = self._submit([transaction], [hash_])
+        hashes = compute_hashes([transaction])
+        admissions, _ = self._submit([transaction], hashes)
         match admissions[0]:
             case Admission.FINALIZED:
-                return self._answer_one(hash_)
+                return self._answer_one(hashes[0])
             case Admission.ACCEPTED | Admission.DUPLICATE:
                 pass
             case refused:
                 raise self._explain(refused)
         if wait.is_wanted:
-            gone = await self._wait([hash_], request, wait)
-            return gone or self._answer_one(hash_)
-        return _json(TransactionJson(to_hex(hash_), "pending"), 202)
+            gone = await self._wait(hashes, request, wait)
+            return gone or self._answer_one(hashes[0])
+        return _json(TransactionJson(to_hex(hashes[0]), "pending"), 202)
 
     async def batch(self, request: Request) -> Response:
         check_accepts_json(request)
