@@ -20,7 +20,7 @@ MESSAGE_BYTES_MAX = 4096
 """Of an error that the fork server is told: a paragraph. It fits into a pipe's buffer, so writing it never blocks."""
 
 _PR_SET_PDEATHSIG = 1
-_RESET_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
+_RESET_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_child(request: StartNode, *, parent: int, lifeline: int, report: int) -> NoReturn:

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sequencer.config import NETWORK_FILE, LoadedNode
+from sequencer.config import NETWORK_FILE
 from sequencer.failures import CommandError
 from sequencer.home import API_PORT_OFFSET, Home, HomePlan, create_home, load_home, remove_home
-from sequencer.ports import PortUnavailableError, check_ports_free, parse_address
+from sequencer.ports import Address, PortUnavailableError, check_ports_free
 
 DEVNET_NAME: Final = "devnet"
 """Name of every network that is made here. What has another name is somebody's network and never deleted."""
@@ -25,16 +25,9 @@ def open_devnet(path: Path, plan: HomePlan, *, reset: bool = False) -> tuple[Hom
         remove_devnet(path)
     if (path / NETWORK_FILE).exists():
         return load_home(path), False
-    return create_home(path, plan, create_node_database), True
+    from sequencer.databases import create_database
 
-
-def create_node_database(node: LoadedNode) -> None:
-    """The database of a node whose key has just been made (R8)."""
-    from consensus.safety import SafetyRecord
-    from sequencer.storage.sqlite import SqliteStorage
-
-    record = SafetyRecord.initial(node.network.context().genesis_qc)
-    SqliteStorage.create(node.database_path, node.network.network_id, node.validator_id, record)
+    return create_home(path, plan, create_database), True
 
 
 def remove_devnet(path: Path) -> None:
@@ -95,17 +88,19 @@ def merge_settings(*parts: Mapping[str, Mapping[str, str]]) -> dict[str, dict[st
     return merged
 
 
-def find_base_port(nodes: int) -> int:
-    """A base port with all ports of `nodes` free above it. Different processes begin to look at different places."""
-    width = API_PORT_OFFSET + nodes
-    places = range(_FREE_PORTS_FROM, _FREE_PORTS_TO - width, 2 * API_PORT_OFFSET)
-    first = os.getpid() * 7 % len(places)
-    for offset in range(len(places)):
-        base_port = places[(first + offset) % len(places)]
+def find_base_port(nodes: int, *, first: int | None = None) -> int:
+    """A base port with all ports of `nodes` free above it: `first` if they are free there.
+
+    Different processes begin to look at different places.
+    """
+    places = range(_FREE_PORTS_FROM, _FREE_PORTS_TO, 2 * API_PORT_OFFSET)
+    start = os.getpid() * 7 % len(places)
+    candidates: list[int] = [*([] if first is None else [first]), *places[start:], *places[:start]]
+    for base_port in candidates:
         ports = [base + index for base in (base_port, base_port + API_PORT_OFFSET) for index in range(nodes)]
         try:
-            check_ports_free(parse_address(f"127.0.0.1:{port}") for port in ports)
+            check_ports_free(Address("127.0.0.1", port) for port in ports)
         except PortUnavailableError:
             continue
         return base_port
-    raise CommandError(f"no {width} free ports between {_FREE_PORTS_FROM} and {_FREE_PORTS_TO}; stop some programs.")
+    raise CommandError(f"all ports from {_FREE_PORTS_FROM} to {_FREE_PORTS_TO} are in use; stop some programs")
