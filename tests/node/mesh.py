@@ -1,6 +1,8 @@
 """Real transports on loopback, or one of them against hand-made peers."""
 
+import signal
 from collections.abc import Iterator, Mapping
+from types import FrameType
 
 import trio
 
@@ -14,6 +16,23 @@ from sequencer.transport.handshake import Identity
 from sequencer.transport.tcp import TcpTransport
 
 LOOPBACK = Address("127.0.0.1", 0)
+HANG_SECONDS = 60
+"""Only a test that waits for what never comes lasts this long."""
+
+
+def fail_instead_of_hanging() -> Iterator[None]:
+    """Body of a fixture: where the test's time stands still, no deadline inside it could end a wait that is in vain."""
+
+    def give_up(_number: int, _frame: FrameType | None) -> None:
+        raise TimeoutError(f"waited {HANG_SECONDS} s for something that never came")
+
+    previous = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(HANG_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 class Keyring:

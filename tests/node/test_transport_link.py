@@ -9,6 +9,9 @@ from consensus.types import ValidatorId
 from sequencer.transport import Found, Lost
 from sequencer.transport.counters import DropLog, NoMetrics
 from sequencer.transport.link import RETRY_MAX_SECONDS, PeerLink, compute_retry_delay
+from tests.node.mesh import fail_instead_of_hanging
+
+watchdog = pytest.fixture(autouse=True)(fail_instead_of_hanging)
 
 PEER = ValidatorId(1)
 

@@ -17,7 +17,9 @@ from sequencer.transport.framing import FRAME_BYTES_MAX, encode_frame
 from sequencer.transport.handshake import accept, dial
 from sequencer.transport.outbox import OFFLINE_LIMIT
 from sequencer.transport.tcp import HELLO_PENDING_MIN, HELLO_SECONDS, TcpTransport
-from tests.node.mesh import LOOPBACK, Keyring, Mesh, hold
+from tests.node.mesh import LOOPBACK, Keyring, Mesh, fail_instead_of_hanging, hold
+
+watchdog = pytest.fixture(autouse=True)(fail_instead_of_hanging)
 
 N0, N1, N2 = ValidatorId(0), ValidatorId(1), ValidatorId(2)
 
