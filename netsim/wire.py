@@ -90,6 +90,8 @@ class Wire:
         self._network = network
         self._validator = validator
         self._observers = observers
+        nodes = range(network.nodes)
+        self._others = [tuple(other for other in nodes if other != node) for node in nodes]
         self._receivers: list[Callable[[Arrival], None]] = []
         self.messages = 0
         self.deliveries = 0
@@ -103,7 +105,7 @@ class Wire:
 
     def broadcast(self, source: ValidatorId, message: Message) -> None:
         """To everyone else."""
-        self._carry(source, [node for node in range(self._network.nodes) if node != source], message)
+        self._carry(source, self._others[source], message)
 
     def break_connections(self, source: ValidatorId) -> None:
         """The operating system of a dead process closes its connections: each peer learns it one delay later.
@@ -142,8 +144,8 @@ class Wire:
                 times: tuple[Microseconds, ...] = (Microseconds(at),)
             else:
                 times = link.transmit(now, size)
+            self.deliveries += len(times)
             for time in times:
-                self.deliveries += 1
                 heappush(heap, (time, draw_tie(), next_sequence(), receivers[destination], arrival, tag))
 
     def _judge(self, source: ValidatorId, message: Message) -> Arrival:

@@ -25,7 +25,7 @@ class Certificates(Observer):
         self._genesis = context.genesis_qc
         self._members = [(entry.id, entry.public_key, entry.stake) for entry in context.stake_table.validators]
         self._verified: dict[Certificate, None] = {}
-        self._signatures: dict[tuple[bytes, bytes, bytes], bool] = {}
+        self._signatures: dict[bytes, tuple[bytes, bytes]] = {}
         self.verified = 0
 
     def on_decide(self, now: Microseconds, node: ValidatorId, decide: Decide) -> None:
@@ -94,13 +94,14 @@ class Certificates(Observer):
                 raise Violation("P2", f"a forged signature in {type(certificate).__name__}({certificate.view})")
 
     def _is_genuine(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
-        key = (public_key, statement, signature)
-        known = self._signatures.get(key)
-        if known is None:
-            if len(self._signatures) >= _REMEMBERED_MAX:
-                self._signatures.clear()
-            known = self._signatures[key] = self._scheme.verify(public_key, statement, signature)
-        return known
+        if self._signatures.get(signature) == (public_key, statement):
+            return True
+        if not self._scheme.verify(public_key, statement, signature):
+            return False
+        if len(self._signatures) >= _REMEMBERED_MAX:
+            self._signatures.clear()
+        self._signatures[signature] = (public_key, statement)
+        return True
 
     def _state(self, kind: int, epoch: int, view: int, subject: bytes) -> bytes:
         """P1: twelve bytes of prefix, the network, the kind, epoch and view in eight bytes each, the subject."""
