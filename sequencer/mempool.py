@@ -135,7 +135,7 @@ class Mempool:
         taken to be of the longest kind, so small transactions may leave a little room.
         """
         excluded = frozenset[Hash]().union(*exclude)
-        room = bytes_max - PAYLOAD_HEADER_BYTES
+        room = max(0, bytes_max - PAYLOAD_HEADER_BYTES)
         taken: list[Transaction] = []
         pending = self._iterate()
         while len(taken) < PAYLOAD_TRANSACTIONS_MAX:

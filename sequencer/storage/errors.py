@@ -20,8 +20,8 @@ class StorageError(Exception):
 
 NEW_KEY = (
     "Do not put an older copy of the database in its place: it does not know what this validator signed since, and "
-    "signing twice costs the stake. Move the node's folder away and give the validator a new key; on a network made for trying "
-    "things out, start over (sequencer devnet --reset)"
+    "signing twice costs the stake. Move the node's folder away and give the validator a new key; on a network made "
+    "for trying things out, start over (sequencer devnet --reset)"
 )
 
 _ACTIONS = {

@@ -153,7 +153,7 @@ def check_origin(path: Path, origin: Origin, network_id: NetworkId, validator_id
     if since and boot and since != boot:
         raise StorageError(
             path,
-            'the machine went down while the node ran with durability = "os", so the last votes it signed may be missing',
+            'the machine went down while the node ran with durability = "os": the last votes it signed may be missing',
             'Use durability = "fsync" where a machine may lose power. ' + NEW_KEY,
         )
 

@@ -8,10 +8,10 @@ What is durable when (`durability`):
 | "os" | given to the system before `append` returns | given to the system |
 
 What was given to the system survives the end of the process, however it ends, but not a machine that crashes or loses
-power. Then "fsync" loses at most decided blocks, which peers have; the votes are all there. "os" may lose votes, and a
-node that forgot votes must not sign (R8): the file says during which boot of the machine it was written, and after
-another one it is refused, unless the node had been stopped in order, which syncs. The file itself stays whole in both
-cases.
+power. Then "fsync" loses at most the last decided blocks, which peers have; every vote is there and the file is whole.
+"os" never syncs while the node runs, so votes may be lost and the file damaged. A node that forgot votes must not sign
+(R8): the file says during which boot of the machine it was written, and after another one it is refused, unless the
+node had been stopped in order, which syncs everything.
 """
 
 from collections.abc import Collection, Sequence
@@ -27,14 +27,13 @@ from consensus.certificates import FinalityCertificate
 from consensus.effects import Batch
 from consensus.errors import InvariantViolation
 from consensus.leaf import Block, Leaf
-from consensus.safety import SafetyRecord
 from consensus.types import Commitment, Height, NetworkId, ValidatorId
 from sequencer.payload import PayloadCache
 from sequencer.storage import Recovered, TransactionLocation
 from sequencer.storage.checkpoint import Checkpointer
 from sequencer.storage.lock import DatabaseLock
 from sequencer.storage.reader import Reader
-from sequencer.storage.schema import create_database, read_database_id
+from sequencer.storage.schema import read_database_id
 from sequencer.storage.transaction_index import TransactionIndex
 from sequencer.storage.turn import make_turn
 from sequencer.storage.writer import Writer
@@ -43,15 +42,10 @@ Durability: TypeAlias = Literal["fsync", "os"]
 
 
 class SqliteStorage:
-    """Opens an existing database; `create` makes one. Raises `StorageError` for one that this node must not use.
+    """Opens an existing database; `create_database` makes one. Raises `StorageError` for one that it must not use.
 
     All calls come from one thread. Close it, or use it as a context manager.
     """
-
-    @staticmethod
-    def create(path: Path, network_id: NetworkId, validator_id: ValidatorId, record: SafetyRecord) -> None:
-        """Make the database of a key that has just been made: exactly once per key, or R8 is void."""
-        create_database(path, network_id, validator_id, record)
 
     def __init__(
         self,
@@ -74,7 +68,7 @@ class SqliteStorage:
             self._writer = Writer(path, is_synced=self._is_synced)
             opened.callback(self._writer.close)
             opened.callback(self._reader.close)  # before the writer, which tidies up only when it is the last
-            self._checkpointer = Checkpointer(path, self._executor)
+            self._checkpointer = Checkpointer(path, self._executor, is_synced=self._is_synced)
             opened.callback(self._checkpointer.close)
             opened.callback(self._executor.shutdown)
             self._index = TransactionIndex(

@@ -43,6 +43,8 @@ _KEY_BYTES = 16
 _HEIGHT_BYTES = 8
 _ENTRY_BYTES = _KEY_BYTES + _HEIGHT_BYTES
 _LENGTH_DIGITS = 8
+_MAPPED_BYTES = 2**30
+"""Lookups hit random pages: mapped, they are not copied into a cache that would not hold them."""
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +111,7 @@ class TransactionIndex:
         with explaining(path):
             self._writer = _open(path, database_id, latest_height)
             self._reader = _connect(path)
+            self._reader.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
             self._run = _read_last_run(self._reader)
         self._height = 0 if self._run is None else self._run.last_height
         if self._run is not None:
@@ -124,11 +127,11 @@ class TransactionIndex:
         """These are decided at `height`, the one after the last. Raises `StorageError` when a flush has failed."""
         if hashes:
             suffix = height.to_bytes(_HEIGHT_BYTES, "little")
-            words = read_words(hashes)
+            first, second = read_words(b"".join(hashes))
             buckets = self._buckets
-            for hash_, word in zip(hashes, words, strict=True):
+            for hash_, word in zip(hashes, first, strict=True):
                 buckets[word % _BUCKETS] += hash_[:_KEY_BYTES] + suffix
-            self._filter.add(words)
+            self._filter.add(first, second)
             self._recent.update(dict.fromkeys(hashes, height))
         self._height = height
         self._poll()
@@ -246,18 +249,11 @@ def _make_buckets() -> list[bytearray]:
 
 
 def _open(path: Path, database_id: bytes, latest_height: Height) -> sqlite3.Connection:
-    """A writing connection to an index of this database that knows nothing above `latest_height`; a new one if need
-    be."""
-    try:
-        connection = _connect(path)
+    """A writing connection to an index of this database that knows nothing above `latest_height`; new if need be."""
+    if path.exists():
         try:
-            _check(connection, database_id, latest_height)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-    except (sqlite3.DatabaseError, _UselessError) as error:
-        if path.exists() and path.stat().st_size:
+            return _open_existing(path, database_id, latest_height)
+        except (sqlite3.DatabaseError, _UselessError) as error:
             log.warning("transaction_index_discarded", path=str(path), reason=str(error))
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -269,6 +265,16 @@ def _open(path: Path, database_id: bytes, latest_height: Height) -> sqlite3.Conn
 
 class _UselessError(Exception):
     """The index is whole, and not of this database."""
+
+
+def _open_existing(path: Path, database_id: bytes, latest_height: Height) -> sqlite3.Connection:
+    connection = _connect(path)
+    try:
+        _check(connection, database_id, latest_height)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _check(connection: sqlite3.Connection, database_id: bytes, latest_height: Height) -> None:
@@ -304,7 +310,7 @@ def _load_filter(path: Path) -> DecidedFilter:
         connection = _connect(path)
         try:
             for (entries,) in connection.execute("SELECT entries FROM buckets"):
-                loaded.add(memoryview(entries).cast("I")[:: _ENTRY_BYTES // 4].tolist())
+                loaded.add(*read_words(entries, _ENTRY_BYTES // 4))
         finally:
             connection.close()
     return loaded

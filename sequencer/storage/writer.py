@@ -23,8 +23,8 @@ class Writer:
             self._connection = open_writer(path, synchronous="FULL")
             self._synchronous = "FULL"
             try:
-                # Synced, so that after a machine's crash it is known that votes may be missing. Also: can it be written
-                # at all?
+                if is_synced:
+                    self._settle()
                 self._mark_volatile(b"" if is_synced else read_boot_id())
             except BaseException:
                 self._connection.close()
@@ -38,7 +38,7 @@ class Writer:
             )
         try:
             with explaining(self._path):
-                self._set_synchronous("FULL" if self._is_synced and turn.record is not None else "NORMAL")
+                self._set_synchronous(self._get_synchronous(turn))
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._write_rows(turn)
                 self._connection.execute("COMMIT")
@@ -71,11 +71,29 @@ class Writer:
             value = b"" if early_fc is None else msgspec.msgpack.encode(early_fc)
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('early_fc', ?)", (value,))
 
+    def _get_synchronous(self, turn: Turn) -> str:
+        """NORMAL syncs no commit, but keeps the order in which log and file reach the disk; OFF not even that."""
+        if not self._is_synced:
+            return "OFF"
+        return "NORMAL" if turn.record is None else "FULL"
+
     def _set_synchronous(self, mode: str) -> None:
         """A pragma costs microseconds and no disk access; changing it between transactions is what SQLite allows."""
         if mode != self._synchronous:
             self._connection.execute(f"PRAGMA synchronous = {mode}")
             self._synchronous = mode
 
+    def _settle(self) -> None:
+        """Sync whatever an earlier run under "os" left to the system: a write, so that the checkpoint has to sync."""
+        self._connection.execute("UPDATE safety SET record = record")
+        ((is_busy, _, _),) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if is_busy:
+            raise StorageError(
+                self._path,
+                "another program is reading it",
+                "Close whatever has the database open (a backup, a database browser) and start the node again",
+            )
+
     def _mark_volatile(self, boot_id: bytes) -> None:
+        """Synced, as `synchronous` is FULL here: after a machine's crash it says whether votes may be missing."""
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('volatile_since', ?)", (boot_id,))
