@@ -6,13 +6,11 @@ Configuration, key and database first, then the ports, then the network. A node 
 import signal
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 
 import structlog
 import trio
 
-from consensus.safety import SafetyRecord, SafetyRules
-from consensus.types import ValidatorId
+from consensus.safety import SafetyRules
 from sequencer import __version__
 from sequencer.api.server import open_listener, serve_api
 from sequencer.application import Application, Opaque
@@ -20,7 +18,6 @@ from sequencer.clock import NodeClock
 from sequencer.config import LoadedNode
 from sequencer.keys import load_key
 from sequencer.metrics import NodeMetrics
-from sequencer.network_config import NetworkConfig
 from sequencer.node import MempoolLimits, Node
 from sequencer.payload import PayloadCache
 from sequencer.storage.sqlite import SqliteStorage
@@ -31,13 +28,6 @@ log = structlog.get_logger("process")
 
 PAYLOADS_CACHED_MAX = 128
 """Opened payloads that are kept: those under way and those that clients ask for most, the recent ones."""
-
-
-def create_database(path: Path, network: NetworkConfig, validator_id: ValidatorId) -> None:
-    """A new database with the record of a key that has never signed. Once per key: see R8."""
-    context = network.context()
-    record = SafetyRecord.initial(context.genesis_qc)
-    SqliteStorage.create(path, network.network_id, validator_id, context.genesis, record)
 
 
 async def run_node(
