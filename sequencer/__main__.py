@@ -1,0 +1,5 @@
+"""`python -m sequencer` is `sequencer`."""
+
+from sequencer.cli.main import main
+
+main()

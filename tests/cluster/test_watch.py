@@ -1,0 +1,38 @@
+"""Figures of the live line, and what a supervisor such as systemd is told."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from sequencer.cli.start import notify_supervisor
+from sequencer.local_cluster.watch import compute_median
+
+
+def test_median_counts_only_what_came_since_the_last_look() -> None:
+    before = [(0.001, 100.0), (0.002, 100.0), (float("inf"), 100.0)]
+    after = [(0.001, 100.0), (0.002, 110.0), (float("inf"), 110.0)]
+    assert compute_median(before, after) == pytest.approx(0.0015)
+
+
+def test_median_lies_within_its_bucket() -> None:
+    assert compute_median((), [(0.001, 3.0), (0.002, 4.0), (float("inf"), 4.0)]) == pytest.approx(0.002 / 3)
+
+
+def test_no_median_of_nothing_and_of_what_is_off_the_scale() -> None:
+    assert compute_median((), []) is None
+    assert compute_median([(1.0, 5.0)], [(1.0, 5.0)]) is None
+    assert compute_median((), [(1.0, 0.0), (float("inf"), 4.0)]) is None
+
+
+def test_supervisor_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        notify_supervisor("READY=1")
+        assert channel.recv(100) == b"READY=1"
+
+
+def test_nobody_is_told_without_a_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify_supervisor("READY=1")
