@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from consensus.certificates import FinalityCertificate
-from consensus.leaf import Block, Leaf
+from consensus.leaf import Block, Leaf, encode_leaf
 from consensus.messages import (
     RANGE_BLOCKS_MAX,
     RANGE_PATH_MAX,
@@ -17,6 +17,10 @@ from consensus.types import Commitment, Height
 
 RANGE_BYTES_MAX = 4 * 1024 * 1024
 """Payload bytes in one answer, give or take the last block: two full payloads, well inside a frame."""
+
+RANGE_PATH_BYTES_MAX = 8 * 1024 * 1024
+"""Leaves between the blocks and the FC: hundreds even where a leaf carries a hundred signatures. Whoever has no FC
+nearer than that leaves the answer to others, rather than send a frame that is refused."""
 
 
 class BlockSource(Protocol):
@@ -59,4 +63,6 @@ def answer(request: StorageRequest, source: BlockSource) -> LeafResponse | Range
             if proof is None:
                 return None
             path, fc = proof
+            if sum(len(encode_leaf(leaf)) for leaf in path) > RANGE_PATH_BYTES_MAX:
+                return None
             return RangeResponse(tuple(LeafResponse(block.leaf, block.payload) for block in blocks), path, fc)

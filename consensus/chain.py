@@ -1,6 +1,6 @@
 """The undecided part of the chain, and how it becomes decided (R6)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from consensus.errors import InvariantViolation
 from consensus.leaf import Block
@@ -26,6 +26,11 @@ class Chain:
 
     def __len__(self) -> int:
         return len(self._blocks)
+
+    @property
+    def blocks(self) -> Collection[Block]:
+        """The undecided ones, parents before their children."""
+        return self._blocks.values()
 
     @property
     def undecided_bytes(self) -> int:

@@ -63,4 +63,9 @@ class PayloadReady:
     accepted: bool
 
 
-Event: TypeAlias = Started | Received | TimerFired | PeerLost | PayloadBuilt | PayloadReady
+@dataclass(frozen=True, slots=True)
+class TransactionsWaiting:
+    """This node holds transactions that no undecided block has, so an honest leader has no reason to stay idle (L6)."""
+
+
+Event: TypeAlias = Started | Received | TimerFired | PeerLost | PayloadBuilt | PayloadReady | TransactionsWaiting

@@ -57,6 +57,11 @@ class Fetcher:
         """Whether decided blocks are known to be missing."""
         return self._range is not None
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything at all is missing here; false in nearly every turn."""
+        return bool(self._wanted) or self._range is not None
+
     def is_wanted(self, commitment: Commitment) -> bool:
         return commitment in self._wanted
 

@@ -31,7 +31,7 @@ _LEAF_TAG = b"sequencer/leaf/1\0"
 _PAYLOAD_TAG = b"sequencer/payload/1\0"
 _NO_COMMITMENT = Commitment(bytes(32))
 
-_encode = msgspec.msgpack.Encoder().encode
+encode_leaf = msgspec.msgpack.Encoder().encode
 
 
 class Leaf(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -57,7 +57,7 @@ class Leaf(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 def compute_leaf_commitment(leaf: Leaf) -> Commitment:
     """Covers every field, the certificates included: two leaves that differ anywhere are two leaves (P3)."""
-    return Commitment(sha256(_LEAF_TAG + _encode(leaf)).digest())
+    return Commitment(sha256(_LEAF_TAG + encode_leaf(leaf)).digest())
 
 
 def compute_payload_commitment(payload: bytes) -> Commitment:

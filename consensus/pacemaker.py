@@ -56,6 +56,14 @@ class Pacemaker:
         self.deadline = Microseconds(now + self._parameters.idle_interval + self.compute_timeout())
         return self.deadline
 
+    def shorten_view_timer(self, now: Microseconds) -> bool:
+        """The leader has work (L6): it gets no idle time from now on. False when the deadline is nearer anyway."""
+        deadline = now + self.compute_timeout()
+        if deadline >= self.deadline:
+            return False
+        self.deadline = Microseconds(deadline)
+        return True
+
     def start_repeat_timer(self, now: Microseconds) -> Microseconds:
         """When to repeat a TimeoutVote (R7)."""
         self.deadline = Microseconds(now + self.compute_timeout())

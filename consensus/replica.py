@@ -8,7 +8,7 @@ like everyone's. Whatever is signed leaves inside a `Persist`, after the record 
 The order in which one QC is used is part of the safety argument and stands in `_on_qc`, nowhere else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import assert_never
 
 from consensus.certificates import (
@@ -42,6 +42,7 @@ from consensus.events import (
     Started,
     Timer,
     TimerFired,
+    TransactionsWaiting,
 )
 from consensus.fetch import Fetcher
 from consensus.leaf import Block
@@ -92,7 +93,6 @@ class Replica:
         self._certifier = Certifier(context, validator)
         self._peers = Peers(context.parameters.fetch_interval)
         self._pending_fc: FinalityCertificate | None = None
-        self._leader: ValidatorId | None = None
         self._is_building = False
         self._now = Microseconds(0)
         self._effects: list[Effect] = []
@@ -106,12 +106,17 @@ class Replica:
     @property
     def leader(self) -> ValidatorId | None:
         """Leader of the current view; None while the block that it extends is missing here."""
-        return self._leader
+        return self._proposals.compute_leader(self.view, self.high_qc)
 
     @property
     def tip(self) -> Block:
         """The last decided block."""
         return self._chain.tip
+
+    @property
+    def undecided(self) -> Collection[Block]:
+        """Blocks on top of the last decided one, on whichever branch."""
+        return self._chain.blocks
 
     @property
     def high_qc(self) -> QuorumCertificate:
@@ -149,11 +154,15 @@ class Replica:
             case PeerLost(validator):
                 self._peers.lost.add(validator)
                 self._suspect()
+            case TransactionsWaiting():
+                if not self._has_timed_out and self._pacemaker.shorten_view_timer(now):
+                    self._emit(SetTimer(Timer.VIEW, self._pacemaker.deadline))
             case Started():
                 self._on_started()
             case _:
                 assert_never(event)
-        effects.extend(self._fetcher.take_requests(now, self._peers.lost))
+        if self._fetcher.is_needed:
+            effects += self._fetcher.take_requests(now, self._peers.lost)
         return effects
 
     # Events
@@ -170,7 +179,6 @@ class Replica:
             self._emit(Broadcast(record.last_finalize))
             self._count_finalize(record.last_finalize, genuine=True)
         self._on_qc(record.high_qc)
-        self._find_leader()
         self._lead()
         if self._has_timed_out:
             self._time_out("restarted")
@@ -267,7 +275,9 @@ class Replica:
         if built.parent != self.high_qc.leaf:  # a newer QC came while the payload was built
             self._lead()
             return
-        block = self._proposals.make_block(self._id, self.view, built.payload, self.high_qc, self._entry_tc, self._now)
+        block = self._proposals.make_block(
+            self._id, self.view, built.payload, self.high_qc, self._safety.entry_tc, self._now
+        )
         proposal = None if block is None else self._safety.sign_proposal(block.leaf, built.payload, block)
         if block is None or proposal is None or isinstance(proposal, Unsafe):
             return
@@ -289,7 +299,7 @@ class Replica:
 
     def _on_qc(self, qc: QuorumCertificate) -> None:
         """R5, then R1: raise `high_qc`, finalize if the leaf is here, then enter the next view."""
-        if qc.view < self._oldest_view or not self._certifier.note_qc(qc):
+        if qc.view < self.tip.leaf.view or not self._certifier.note_qc(qc):
             return
         self._safety.raise_high_qc(qc)
         if qc.leaf in self._chain:
@@ -330,8 +340,7 @@ class Replica:
         self._pacemaker.enter(view, self._now, timed_out=timed_out)
         self._is_building = False
         self._proposals.start_view()
-        self._find_leader()
-        self._emit(EnteredView(view, self._leader, timed_out))
+        self._emit(EnteredView(view, self.leader, timed_out))
         self._persist()
         self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_view_timer(self._now)))
         self._certifier.forget_below(self._oldest_view)
@@ -399,12 +408,9 @@ class Replica:
 
     # Leading and following
 
-    def _find_leader(self) -> None:
-        self._leader = self._proposals.compute_leader(self.view, self.high_qc)
-
     def _lead(self) -> None:
         """R2: the leader of this view asks for a payload on top of its highest QC's leaf, once it holds that leaf."""
-        is_mine = self._leader == self._id and self._safety.record.proposed_view < self.view
+        is_mine = self.leader == self._id and self._safety.record.proposed_view < self.view
         if not is_mine or self._is_building or self._has_timed_out or self.high_block is None:
             return
         # The first leaf is not held back: it shows that the network works.
@@ -414,7 +420,7 @@ class Replica:
 
     def _suspect(self) -> None:
         """L2: the connection to the leader is gone and its proposal has not come: time out now."""
-        if self._leader in self._peers.lost and self._proposals.candidate is None and not self._has_timed_out:
+        if self.leader in self._peers.lost and self._proposals.candidate is None and not self._has_timed_out:
             self._time_out("leader lost")
 
     def _consider(self, effects: list[Effect]) -> None:
@@ -449,7 +455,6 @@ class Replica:
             self._pending_fc = None
             self._on_fc(pending)
         self._consider(self._proposals.reconsider(self._now))
-        self._find_leader()
         self._lead()
         self._suspect()
 
@@ -476,12 +481,7 @@ class Replica:
         """L3: the highest certificates for a peer that is behind, at most once per fetch interval."""
         if not self._peers.may_answer(peer, self._now):
             return
-        self._emit(Send(peer, StatusResponse(self.high_qc, self._fc, self._entry_tc)))
-
-    @property
-    def _entry_tc(self) -> TimeoutCertificate | None:
-        entry = self._safety.record.entry
-        return entry if isinstance(entry, TimeoutCertificate) else None
+        self._emit(Send(peer, StatusResponse(self.high_qc, self._fc, self._safety.entry_tc)))
 
     @property
     def _has_timed_out(self) -> bool:

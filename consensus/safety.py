@@ -59,6 +59,11 @@ class SafetyRules:
         self.validator_id = validator_id
         self.record = record
 
+    @property
+    def entry_tc(self) -> TimeoutCertificate | None:
+        """The TC by which the current view was entered, if it was one."""
+        return self.record.entry if isinstance(self.record.entry, TimeoutCertificate) else None
+
     def enter(self, entry: EntryCertificate) -> None:
         """R1: enter view v+1 on a certificate of view v; views never go back."""
         if entry.view > self.record.entry.view:
@@ -119,15 +124,14 @@ class SafetyRules:
         record = self.record
         if view != record.entry.view + 1:
             return Unsafe("R7", f"asked to time out in view {view}, entered by {record.entry.view}")
-        entry_tc = record.entry if isinstance(record.entry, TimeoutCertificate) else None
         last = record.last_timeout
         if last is not None and last.view >= view:
             if last.view > view:
                 return Unsafe("R7", f"already timed out in view {last.view}, asked for {view}")
-            return msgspec.structs.replace(last, high_qc=record.high_qc, entry_tc=entry_tc)
+            return msgspec.structs.replace(last, high_qc=record.high_qc, entry_tc=self.entry_tc)
         high_qc_view = record.high_qc.view
         signature = self._sign(Domain.TIMEOUT_VOTE, view, make_timeout_subject(high_qc_view))
-        vote = TimeoutVote(self._epoch, view, high_qc_view, self.validator_id, signature, record.high_qc, entry_tc)
+        vote = TimeoutVote(self._epoch, view, high_qc_view, self.validator_id, signature, record.high_qc, self.entry_tc)
         self._update(timed_out_view=view, last_timeout=vote)
         return vote
 

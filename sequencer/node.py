@@ -36,13 +36,23 @@ from consensus.effects import (
     batch,
 )
 from consensus.errors import InvalidMessage, InvariantViolation
-from consensus.events import Event, PayloadBuilt, PayloadReady, PeerLost, Received, Started, Timer, TimerFired
+from consensus.events import (
+    Event,
+    PayloadBuilt,
+    PayloadReady,
+    PeerLost,
+    Received,
+    Started,
+    Timer,
+    TimerFired,
+    TransactionsWaiting,
+)
 from consensus.leaf import Block, compute_leaf_commitment
 from consensus.messages import LeafRequest, QuorumProposal, RangeRequest, TransactionForward, encode
 from consensus.replica import Replica
 from consensus.safety import SafetyRules
 from consensus.schedule import StakeWeightedRotation
-from consensus.types import ValidatorId
+from consensus.types import ValidatorId, View
 from consensus.validation import Deferred, MessageValidator
 from sequencer import __version__
 from sequencer.api.node_view import NodeStatus
@@ -136,6 +146,7 @@ class Node:
         self._build: BuildPayload | None = None
         self._deciding: list[frozenset[Hash]] = []
         self._forwards: list[Transaction] = []
+        self._pressed_view: View | None = None
         self._has_decided = False
         self._woken = False
         self._send_inbox, self._inbox = trio.open_memory_channel[Item | Wake](INBOX_ITEMS_MAX)
@@ -151,6 +162,7 @@ class Node:
             self._drive(Started())
             while True:
                 self._try_build()
+                self._press()
                 self._forward()
                 await self._commit()
                 await self._take_items()
@@ -375,6 +387,15 @@ class Node:
         if transactions or self._clock.now() >= build.deadline:
             self._build = None
             self._drive(PayloadBuilt(build.view, build.parent, encode_payload(transactions)))
+
+    def _press(self) -> None:
+        """L6: tell the replica, once per view, that an honest leader has something to propose."""
+        if self._pressed_view == self._replica.view:
+            return
+        undecided = [self.payloads.open(block).hash_set for block in self._replica.undecided]
+        if self._mempool.has_besides(undecided):
+            self._pressed_view = self._replica.view
+            self._drive(TransactionsWaiting())
 
     def _forward(self) -> None:
         """What clients gave us goes to the next leaders; it also stays here until it is decided or expires."""

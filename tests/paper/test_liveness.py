@@ -6,7 +6,7 @@ from consensus.catchup import answer
 from consensus.certificates import FinalityCertificate
 from consensus.effects import BuildPayload, Drop, Send, SetTimer, TimedOut
 from consensus.errors import InvalidMessage, InvariantViolation
-from consensus.events import PeerLost, Timer, TimerFired
+from consensus.events import PeerLost, Timer, TimerFired, TransactionsWaiting
 from consensus.leaf import Block, Leaf
 from consensus.messages import (
     LeafRequest,
@@ -279,6 +279,16 @@ def test_l6_a_leader_may_wait_idle_and_the_timer_knows(lab: Lab) -> None:
     assert build.deadline == START + PARAMETERS.idle_interval
     (timer,) = [effect for effect in select(follower.start(), SetTimer) if effect.timer is Timer.VIEW]
     assert timer.deadline >= build.deadline + PARAMETERS.timeout_floor
+
+
+def test_l6_no_idle_time_for_a_leader_that_has_work(lab: Lab) -> None:
+    bench = lab.bench(SUBJECT)
+    bench.start()
+    bench.wait(10_000)
+    (timer,) = select(bench.handle(TransactionsWaiting()), SetTimer)
+    assert timer.deadline == bench.now + PARAMETERS.timeout_floor
+    bench.wait(10_000)
+    assert not bench.handle(TransactionsWaiting()), "more work later gives the leader no more time"
 
 
 def test_l6_an_empty_leaf_is_proposed_then(lab: Lab) -> None:

@@ -275,6 +275,16 @@ def test_r5_on_a_qc_it_raises_high_qc_finalizes_and_enters_the_next_view(lab: La
     assert bench.replica.view == 2
 
 
+def test_r5_high_qc_rises_however_old_the_qc_is(lab: Lab) -> None:
+    """After a long row of timeouts the highest QC may be known to one replica only: it must still get through."""
+    bench = lab.bench(SUBJECT)
+    bench.start()
+    first = lab.chain(1)[0]
+    bench.receive(0, StatusResponse(lab.genesis_qc, None, lab.tc(500, lab.genesis_qc)))
+    bench.receive(0, lab.timeout(0, 501, lab.qc(first), lab.tc(500, lab.genesis_qc)))
+    assert bench.replica.high_qc.view == 1
+
+
 def test_r5_no_finalize_vote_after_a_timeout_of_a_view_at_or_above(lab: Lab) -> None:
     bench = lab.bench(SUBJECT)
     bench.start()
