@@ -5,11 +5,12 @@ from typing import Final
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from sequencer.api.blocks import Blocks
 from sequencer.api.node_view import NodeView
-from sequencer.api.problems import Problem, on_error, on_http_exception, on_problem
+from sequencer.api.problems import Problem, on_client_gone, on_error, on_http_exception, on_problem
 from sequencer.api.status import Status
 from sequencer.api.submit import Submit
 
@@ -35,6 +36,7 @@ def make_app(node: NodeView, closing: trio.Event) -> Starlette:
         exception_handlers={
             Problem: on_problem,
             HTTPException: on_http_exception,
+            ClientDisconnect: on_client_gone,
             Exception: on_error,
         },
     )

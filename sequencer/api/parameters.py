@@ -1,6 +1,7 @@
 """Reading what a request says: query parameters, media types, the body. What is not understood is refused by name."""
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Final
 
 import trio
@@ -120,15 +121,16 @@ async def read_body(request: Request, bytes_max: int, hint: str) -> bytes:
     chunks: list[bytes] = []
     size = 0
     with trio.move_on_after(BODY_SECONDS_MAX) as scope:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > DISCARD_BYTES_MAX:
-                break
-            if size <= bytes_max:
-                chunks.append(chunk)
-            else:
-                # Read on, but keep nothing: an answer that overtakes the body is lost in the reset that follows it.
-                chunks.clear()
+        async with aclosing(request.stream()) as stream:
+            async for chunk in stream:
+                size += len(chunk)
+                if size > DISCARD_BYTES_MAX:
+                    break
+                if size <= bytes_max:
+                    chunks.append(chunk)
+                else:
+                    # Read on, but keep nothing: an answer that overtakes the body is lost in the reset that follows it.
+                    chunks.clear()
     if scope.cancelled_caught:
         raise Problem(
             BODY_TIMEOUT,

@@ -13,6 +13,9 @@ from starlette.responses import Response
 
 MEDIA_TYPE: Final = "application/problem+json"
 
+CLIENT_GONE_STATUS: Final = 499
+"""By this number proxies log a client that did not wait for its answer."""
+
 RETRY_AFTER_SECONDS: Final = 1
 """What a client is told to wait before it tries again: a few blocks, enough for a full mempool to drain some."""
 
@@ -104,6 +107,12 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
         case _:
             detail = error.detail
     return render(Problem(kind, detail, headers=headers))
+
+
+async def on_client_gone(_request: Request, _error: Exception) -> Response:
+    """The client went away in the middle: no defect of anybody, and nobody reads the answer."""
+    # Without this header the server would hold the connection, of which nothing is left, for a next request.
+    return Response(status_code=CLIENT_GONE_STATUS, headers={"Connection": "close"})
 
 
 async def on_error(_request: Request, _error: Exception) -> Response:

@@ -17,8 +17,9 @@ from sequencer.ports import Address, explain_bind_error
 GRACE_SECONDS: Final = 3
 """For requests under way when the node goes down. Waits for finality are answered at once, so this is transfer time."""
 
-KEEP_ALIVE_SECONDS: Final = 60
-"""An idle connection, and one whose request head does not arrive, is closed after this."""
+KEEP_ALIVE_SECONDS: Final = 5
+"""An idle connection, and one whose request head does not arrive, is closed after this. Short, because anycorn keeps
+the descriptor of an idle connection for so long even when the client has closed it."""
 
 STALLED_READER_MS: Final = 20_000
 """A client that takes nothing of its answer for so long is cut off by the kernel: it would hold the answer for ever."""

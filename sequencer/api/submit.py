@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 import trio
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from sequencer.api.encoding import (
@@ -44,8 +44,6 @@ _BATCH_TYPES: Final[dict[str, Callable[[bytes], list[bytes]]]] = {
     "application/x-ndjson": parse_ndjson_batch,
 }
 _TAKEN: Final = (Admission.ACCEPTED, Admission.DUPLICATE, Admission.FINALIZED)
-_CLIENT_GONE: Final = 499
-"""Nobody reads this status; proxies log it by this number."""
 _JSON_FRAME_BYTES: Final = 256
 """Room for braces, the key and blanks around the digits of a transaction."""
 
@@ -99,8 +97,8 @@ class Submit:
             case refused:
                 raise self._explain(refused)
         if wait.is_wanted:
-            gone = await self._wait(hashes, request, wait)
-            return gone or self._answer_one(hashes[0])
+            await self._wait(hashes, request, wait)
+            return self._answer_one(hashes[0])
         return _json(TransactionJson(to_hex(hashes[0]), "pending"), 202)
 
     async def batch(self, request: Request) -> Response:
@@ -124,8 +122,8 @@ class Submit:
                 for hash_, admission in zip(hashes, admissions, strict=True)
                 if admission in (Admission.ACCEPTED, Admission.DUPLICATE)
             ]
-            gone = await self._wait(pending, request, wait)
-            return gone or _json(answer, 200)
+            await self._wait(pending, request, wait)
+            return _json(answer, 200)
         return _json(answer, 202)
 
     async def find(self, request: Request) -> Response:
@@ -178,13 +176,13 @@ class Submit:
             case Admission.ACCEPTED | Admission.DUPLICATE | Admission.FINALIZED:
                 raise ValueError(f"{refused} is no refusal")
 
-    async def _wait(self, hashes: list[bytes], request: Request, wait: Wait) -> Response | None:
-        """None when all are final; a response for nobody when the client has gone. Raises `Problem` otherwise."""
+    async def _wait(self, hashes: list[bytes], request: Request, wait: Wait) -> None:
+        """Returns when all are final. Raises `ClientDisconnect` or `Problem` otherwise."""
         match await wait_finalized(self._node, hashes, request, self._closing, wait.seconds):
             case Ended.FINALIZED:
-                return None
+                return
             case Ended.CLIENT_GONE:
-                return Response(status_code=_CLIENT_GONE)
+                raise ClientDisconnect
             case Ended.TOO_LATE:
                 raise Problem(
                     NOT_FINALIZED_IN_TIME,

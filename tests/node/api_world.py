@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import msgpack
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from consensus.safety import SafetyRecord, SafetyRules
 from consensus.types import ValidatorId
@@ -133,5 +134,6 @@ async def open_served(folder: Path, *, validators: int) -> AsyncIterator[Served]
             ended.set()
 
         address = await nursery.start(serve)
+        await wait_all_tasks_blocked()  # so that the server's own tasks are all there when a test counts tasks
         yield Served(node, address, closing, ended)
         nursery.cancel_scope.cancel()
