@@ -40,6 +40,12 @@ def read_cpu_seconds(pid: int) -> float:
     return (int(fields[_UTIME]) + int(fields[_UTIME + 1])) / _TICKS_PER_SECOND
 
 
+def read_machine_cpu_seconds() -> float:
+    """What all processes of this machine have used so far, ended ones included."""
+    user, nice, system, _idle, _wait, irq, soft = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + soft) / _TICKS_PER_SECOND
+
+
 def compute_percentile(values: Sequence[float], percent: float) -> float:
     """Nearest rank; not a number when there are no values."""
     ordered = sorted(values)
@@ -52,4 +58,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(*map(str, row))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    # In a file or a pipe nothing is wrapped.
+    console.width = max(console.width, 120)
+    console.print(table)

@@ -4,11 +4,17 @@ import argparse
 import os
 
 from benchmarks.load import LoadPlan, LoadResult, run_load
-from benchmarks.measuring import compute_percentile, print_table, read_cpu_seconds, run_cluster
+from benchmarks.measuring import (
+    compute_percentile,
+    print_table,
+    read_cpu_seconds,
+    read_machine_cpu_seconds,
+    run_cluster,
+)
 
 
 def measure(durability: str, arguments: argparse.Namespace) -> tuple[LoadResult, dict[str, float]]:
-    """The load's result, and the share of a core that each process used while it was measured."""
+    """The load's result, and the cores that each process used meanwhile; "others" is the rest of the machine."""
     with run_cluster(arguments.nodes, durability=durability) as cluster:
         plan = LoadPlan(
             urls=[cluster.url(name) for name in cluster.names],
@@ -21,10 +27,12 @@ def measure(durability: str, arguments: argparse.Namespace) -> tuple[LoadResult,
         )
         pids = {name: process.pid for name, process in cluster.processes().items()} | {"load": os.getpid()}
         before = {name: read_cpu_seconds(pid) for name, pid in pids.items()}
+        machine_before = read_machine_cpu_seconds()
         result = run_load(plan)
         total = arguments.warmup + arguments.seconds
         used = {name: (read_cpu_seconds(pid) - before[name]) / total for name, pid in pids.items()}
-        return result, used
+        others = (read_machine_cpu_seconds() - machine_before) / total - sum(used.values())
+        return result, used | {"others": max(0.0, others)}
 
 
 def main(arguments_given: list[str] | None = None) -> None:
@@ -48,14 +56,15 @@ def main(arguments_given: list[str] | None = None) -> None:
                 f"{compute_percentile(result.latencies, 50) * 1000:.0f}",
                 f"{compute_percentile(result.latencies, 99) * 1000:.0f}",
                 result.refused,
-                "  ".join(f"{name} {share:.0%}" for name, share in used.items()),
+                f"{(sum(used.values()) - used['others']) / result.transactions_per_second * 1e6:.0f}",
+                " ".join(f"{name} {share:.2f}" for name, share in used.items()),
             )
         )
     load = f"{arguments.connections} connections x {arguments.batch} x {arguments.bytes} bytes"
     loop = f"open loop at {arguments.rate:,.0f} tx/s" if arguments.rate else "closed loop"
     print_table(
         f"{arguments.nodes} nodes, {load}, {loop}",
-        ("durability", "finalized tx/s", "p50 ms", "p99 ms", "refused batches", "share of a core"),
+        ("durability", "finalized tx/s", "p50 ms", "p99 ms", "refused", "CPU µs per tx", "cores used"),
         rows,
     )
 
