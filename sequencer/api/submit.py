@@ -90,10 +90,10 @@ class Submit:
         hashes = compute_hashes([transaction])
         admissions, _ = self._submit([transaction], hashes)
         match admissions[0]:
-            case Admission.FINALIZED:
+            case Admission.FINALIZED if self._node.storage.find_transaction(hashes[0]) is not None:
                 return self._answer_one(hashes[0])
-            case Admission.ACCEPTED | Admission.DUPLICATE:
-                pass
+            case Admission.ACCEPTED | Admission.DUPLICATE | Admission.FINALIZED:
+                pass  # What is decided in the current turn is not on disk yet: until then it is pending.
             case refused:
                 raise self._explain(refused)
         if wait.is_wanted:
@@ -117,12 +117,8 @@ class Submit:
         if Admission.FULL in admissions:
             raise _full(answer)
         if wait.is_wanted:
-            pending = [
-                hash_
-                for hash_, admission in zip(hashes, admissions, strict=True)
-                if admission in (Admission.ACCEPTED, Admission.DUPLICATE)
-            ]
-            await self._wait(pending, request, wait)
+            taken = [hash_ for hash_, admission in zip(hashes, admissions, strict=True) if admission in _TAKEN]
+            await self._wait(taken, request, wait)
             return _json(answer, 200)
         return _json(answer, 202)
 
