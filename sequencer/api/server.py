@@ -83,7 +83,8 @@ async def serve_api(
 ) -> None:
     """Answers on `listener`, which it owns, until `closing` is set; then ends within `GRACE_SECONDS`.
 
-    Reports the address, with the port that the system chose when 0 was asked for. Cancelled, it ends at once.
+    Reports the address, with the port that the system chose when 0 was asked for. Cancelled, it ends at once. In both
+    cases a client that takes nothing of its answer can hold it up, for `STALLED_READER_MS`: anycorn shields its writes.
     """
     with listener:
         app = cast("anycorn.typing.ASGIFramework", _Application(make_app(node, closing)))
