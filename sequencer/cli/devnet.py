@@ -65,6 +65,7 @@ def devnet(
     """Run a network of node processes on this machine. Ctrl-C drains it, a second Ctrl-C kills it."""
     from sequencer.local_cluster.owner import ForkServerProcess
 
+    started = time.monotonic()
     # The fork server imports the node while this process makes keys and draws tables.
     with _Interrupts() as interrupts, ForkServerProcess() as server:
         from sequencer.local_cluster.cluster import LocalCluster
@@ -77,9 +78,9 @@ def devnet(
             {node.config.validator: {"durability": durability.value} if durability else {} for node in made.nodes},
         )
         with lock_home(home), LocalCluster(made, settings, server=server) as cluster:
-            cluster.start()
+            _start(cluster)
             _print_start(cluster, is_new=is_new)
-            _wait_ready(cluster, interrupts)
+            _wait_ready(cluster, interrupts, started)
             if ready_file is not None and not interrupts.count:
                 write_ready_file(cluster, ready_file)
             _run(cluster, interrupts, is_live=live, is_restarting=restart)
@@ -173,19 +174,22 @@ def _print_start(cluster: "LocalCluster", *, is_new: bool) -> None:
     )
 
 
-def _wait_ready(cluster: "LocalCluster", interrupts: _Interrupts) -> None:
-    started = time.monotonic()
-    waiting = {name: cluster.client(name) for name in cluster.names}
+def _start(cluster: "LocalCluster") -> None:
+    from sequencer.local_cluster.home import find_base_port
+    from sequencer.ports import PortUnavailableError
 
-    def is_over() -> bool:
-        for name in [name for name, client in waiting.items() if client.is_ready()]:
-            waiting.pop(name).close()
-        return not waiting or interrupts.count > 0
+    try:
+        cluster.start()
+    except PortUnavailableError as error:
+        free = find_base_port(len(cluster.names))
+        raise CommandError(f"{error}, for example with --base-port {free}") from error
 
-    cluster.wait_until(is_over, timeout_seconds=READY_SECONDS, what="all nodes to decide")
+
+def _wait_ready(cluster: "LocalCluster", interrupts: _Interrupts, started: float) -> None:
+    cluster.wait_ready(timeout_seconds=READY_SECONDS, is_given_up=lambda: interrupts.count > 0)
     if not interrupts.count:
         seconds = time.monotonic() - started
-        talk(f"all {len(cluster.names)} nodes have decided, {seconds:.1f} s after their start; Ctrl-C ends them")
+        talk(f"all {len(cluster.names)} nodes have decided, {seconds:.1f} s after the command; Ctrl-C ends them")
 
 
 def _run(cluster: "LocalCluster", interrupts: _Interrupts, *, is_live: bool, is_restarting: bool) -> None:

@@ -194,17 +194,25 @@ class LocalCluster:
                 raise NotReached(what, timeout_seconds)
             time.sleep(poll_seconds)
 
-    def wait_ready(self, *names: str, timeout_seconds: float) -> None:
-        """Until these nodes, or all that should run, have decided and are not behind."""
+    def wait_ready(self, *names: str, timeout_seconds: float, is_given_up: Callable[[], bool] = lambda: False) -> None:
+        """Until these nodes, or all that should run, have decided and are not behind; or until `is_given_up`."""
         waiting = {name: self.client(name) for name in names or sorted(self._wanted)}
 
         def are_ready() -> bool:
-            for name in list(waiting):
-                if waiting[name].is_ready():
-                    waiting.pop(name).close()
-            return not waiting
+            # One after the other: asking all of many nodes all the time would slow down what is waited for.
+            while waiting:
+                name, client = next(iter(waiting.items()))
+                if not client.is_ready():
+                    return False
+                client.close()
+                del waiting[name]
+            return True
 
-        self.wait_until(are_ready, timeout_seconds=timeout_seconds, what="the nodes to decide and to be up to date")
+        self.wait_until(
+            lambda: is_given_up() or are_ready(),
+            timeout_seconds=timeout_seconds,
+            what="the nodes to decide and to be up to date",
+        )
 
     def check_running(self) -> None:
         """Raises `NodeEnded` for the first node that should run and does not."""
