@@ -183,6 +183,10 @@ class Mempool:
             expired += group
         return expired
 
+    def has_besides(self, exclude: Sequence[Collection[Hash]]) -> bool:
+        """Whether a pending transaction is in none of `exclude`. Looks at those that are, as `take` does."""
+        return any(not any(hash_ in hashes for hashes in exclude) for hash_, _ in self._iterate())
+
     async def wait_not_empty(self, exclude: Sequence[Collection[Hash]] = ()) -> None:
         """Until a pending transaction is in none of `exclude`. Returns without a checkpoint when one is."""
         while all(any(hash_ in hashes for hashes in exclude) for hash_, _ in self._iterate()):

@@ -44,8 +44,3 @@ class DecidedFilter:
             for hash_, place, pair in zip(hashes, first, second, strict=True)
             if words[place >> _WORD_SHIFT] & (mask := _MASKS[pair & _PAIR]) == mask
         ]
-
-    def merge(self, other: "DecidedFilter") -> None:
-        """Everything that was added to either."""
-        merged = int.from_bytes(self._words.tobytes(), "little") | int.from_bytes(other._words.tobytes(), "little")
-        self._words = memoryview(bytearray(merged.to_bytes(FILTER_BYTES, "little"))).cast("I")

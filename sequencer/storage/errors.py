@@ -34,37 +34,39 @@ _ACTIONS = {
         "it cannot be opened",
         "Make the file and its folder readable and writable for the user that runs the node",
     ),
-    sqlite3.SQLITE_CORRUPT: ("it is damaged and has been left as it is", NEW_KEY),
-    sqlite3.SQLITE_NOTADB: ("it is not a database any more and has been left as it is", NEW_KEY),
     sqlite3.SQLITE_IOERR: (
         "the disk reported an error",
-        "Look at the system's log. If the disk is sound again start the node; it checks what it finds",
+        "Look at the system's log and at the free space. When the disk is sound start the node again",
     ),
     sqlite3.SQLITE_BUSY: (
         "another program holds a lock on it",
         "Close whatever has the database open (a backup, a database browser) and start the node again",
     ),
 }
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_SCHEMA}
+"""Also what SQLite says when a table is not there."""
 
 
-def explain(path: Path, error: sqlite3.Error | OSError) -> StorageError:
-    """SQLite's or the system's error in an operator's words."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if isinstance(code, int) and code & 0xFF in _ACTIONS:
-        problem, action = _ACTIONS[code & 0xFF]
+def explain(path: Path, error: sqlite3.Error | OSError, if_damaged: str = NEW_KEY) -> StorageError:
+    """SQLite's or the system's error in an operator's words. `if_damaged` says what to do about a damaged file."""
+    # Without a code it is the driver's own complaint about what it read, such as text that is no UTF-8.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if isinstance(error, sqlite3.Error) and code in _DAMAGE:
+        return StorageError(path, f"it is damaged and has been left as it is ({error})", if_damaged)
+    if isinstance(error, sqlite3.Error) and code in _ACTIONS:
+        problem, action = _ACTIONS[code]
         return StorageError(path, f"{problem} ({error})", action)
-    if code is None and isinstance(error, sqlite3.DatabaseError):
-        # The driver's own complaints about what it read, such as text that is no UTF-8.
-        return StorageError(path, f"it is damaged and has been left as it is ({error})", NEW_KEY)
     return StorageError(path, str(error), "Check the disk and the permissions, then start the node again")
 
 
 @contextmanager
-def explaining(path: Path) -> Iterator[None]:
-    """Turn what SQLite, the system and the decoders raise inside into `StorageError`."""
+def explaining(path: Path, if_damaged: str = NEW_KEY) -> Iterator[None]:
+    """Turn what SQLite, the system and the decoders raise inside into `StorageError`. Misuse by this program stays."""
     try:
         yield
+    except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+        raise
     except (sqlite3.Error, OSError) as error:
-        raise explain(path, error) from error
+        raise explain(path, error, if_damaged) from error
     except msgspec.MsgspecError as error:
-        raise StorageError(path, f"it is damaged and has been left as it is ({error})", NEW_KEY) from error
+        raise StorageError(path, f"it is damaged and has been left as it is ({error})", if_damaged) from error

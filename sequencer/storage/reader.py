@@ -14,7 +14,7 @@ from consensus.leaf import Block, Leaf, compute_payload_commitment
 from consensus.safety import SafetyRecord
 from consensus.types import Commitment, Height, NetworkId, ValidatorId
 from sequencer.storage.errors import NEW_KEY, StorageError, explaining
-from sequencer.storage.schema import HEIGHT_SHIFT, Origin, check_origin, open_reader, read_origin
+from sequencer.storage.schema import HEIGHT_SHIFT, Origin, check_origin, open_reader, read_database_id, read_origin
 from sequencer.storage.turn import ChainState
 
 _decode_leaf = msgspec.msgpack.Decoder(Leaf).decode
@@ -27,7 +27,7 @@ _SELECT_DECIDED = (
     "WHERE height >= ? ORDER BY height LIMIT ?"
 )
 _SELECT_PATH = (
-    "SELECT leaf, fc FROM decided JOIN blocks ON blocks.id = decided.block WHERE height >= ? ORDER BY height LIMIT ?"
+    "SELECT leaf, fc FROM decided JOIN blocks ON blocks.id = decided.block WHERE height BETWEEN ? AND ? ORDER BY height"
 )
 
 
@@ -42,6 +42,7 @@ class Reader:
             with explaining(path):
                 self.origin: Origin = read_origin(self._connection)
                 check_origin(path, self.origin, network_id, validator_id)
+                self.database_id = read_database_id(path, self.origin)
                 self.record = self._read_record()
                 self.tip = self._read_tip()
                 self.undecided = self._read_undecided()
@@ -88,13 +89,16 @@ class Reader:
     ) -> tuple[tuple[Leaf, ...], FinalityCertificate] | None:
         """Reads leaves without their payloads."""
         leaves: list[Leaf] = []
-        with explaining(self._path), closing(self._connection.execute(_SELECT_PATH, (height, leaves_max + 1))) as rows:
+        with (
+            explaining(self._path),
+            closing(self._connection.execute(_SELECT_PATH, (height, height + leaves_max))) as rows,
+        ):
             for encoded_leaf, encoded_fc in rows:
                 leaf = _decode_leaf(encoded_leaf)
                 if leaf.height > height:
                     leaves.append(leaf)
                 if encoded_fc is not None:
-                    return tuple(leaves[:leaves_max]), _decode_fc(encoded_fc)
+                    return tuple(leaves), _decode_fc(encoded_fc)
         return None
 
     def close(self) -> None:

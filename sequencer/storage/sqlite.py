@@ -33,7 +33,6 @@ from sequencer.storage import Recovered, TransactionLocation
 from sequencer.storage.checkpoint import Checkpointer
 from sequencer.storage.lock import DatabaseLock
 from sequencer.storage.reader import Reader
-from sequencer.storage.schema import read_database_id
 from sequencer.storage.transaction_index import TransactionIndex
 from sequencer.storage.turn import make_turn
 from sequencer.storage.writer import Writer
@@ -73,7 +72,7 @@ class SqliteStorage:
             opened.callback(self._executor.shutdown)
             self._index = TransactionIndex(
                 path.with_name(path.name + ".index"),
-                read_database_id(path, self._reader.origin),
+                self._reader.database_id,
                 self._state.height,
                 self._read_hashes,
                 self._executor,
@@ -120,7 +119,8 @@ class SqliteStorage:
             for block in decide.blocks:
                 self._index.add(block.leaf.height, self._payloads.open(block).hashes)
         if self._index.is_behind:
-            await trio.to_thread.run_sync(self._index.finish_flush, limiter=self._limiter)
+            await trio.to_thread.run_sync(self._index.wait_for_flush, limiter=self._limiter)
+            self._index.finish_flush()
 
     # Reading
 

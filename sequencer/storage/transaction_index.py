@@ -46,6 +46,8 @@ _LENGTH_DIGITS = 8
 _MAPPED_BYTES = 2**30
 """Lookups hit random pages: mapped, they are not copied into a cache that would not hold them."""
 
+_MAKE_ANEW = "Delete this file (not the database beside it) and start the node again: it is made anew from the blocks"
+
 log = structlog.get_logger(__name__)
 
 _TABLES = """
@@ -108,7 +110,8 @@ class TransactionIndex:
         self._writing: Future[_Run] | None = None
         self._filter = DecidedFilter()
         self._loading: Future[DecidedFilter] | None = None
-        with explaining(path):
+        self._added_while_loading: list[tuple[list[int], list[int]]] = []
+        with explaining(path, _MAKE_ANEW):
             self._writer = _open(path, database_id, latest_height)
             self._reader = _connect(path)
             self._reader.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
@@ -131,7 +134,10 @@ class TransactionIndex:
             buckets = self._buckets
             for hash_, word in zip(hashes, first, strict=True):
                 buckets[word % _BUCKETS] += hash_[:_KEY_BYTES] + suffix
-            self._filter.add(first, second)
+            if self._is_loading():
+                self._added_while_loading.append((first, second))
+            else:
+                self._filter.add(first, second)
             self._recent.update(dict.fromkeys(hashes, height))
         self._height = height
         self._poll()
@@ -155,11 +161,16 @@ class TransactionIndex:
         height = self._recent.get(hash_, self._flushing.get(hash_))
         return height if height is not None or self._run is None else self._look_up(hash_)
 
+    def wait_for_flush(self) -> None:
+        """Block until the flush that is under way has ended, well or not. For another thread."""
+        writing = self._writing
+        if writing is not None:
+            writing.exception()
+
     def finish_flush(self) -> None:
-        """Wait for the flush that is under way. May run in any thread while nothing else is called."""
-        if self._writing is not None:
-            self._writing.exception()
-            self._poll()
+        """The same, and take note of it. Raises `StorageError` when it has failed."""
+        self.wait_for_flush()
+        self._poll()
 
     def close(self) -> None:
         """Write everything that is in memory. The executor must still be running."""
@@ -193,7 +204,7 @@ class TransactionIndex:
             return None
         key = hash_[:_KEY_BYTES]
         bucket = self._run.number * _BUCKETS + int.from_bytes(hash_[:4], "little") % _BUCKETS
-        with explaining(self._path):
+        with explaining(self._path, _MAKE_ANEW):
             rows = self._reader.execute(_SELECT_BUCKETS, {"newest": bucket, "buckets": _BUCKETS}).fetchall()
         for (entries,) in rows:
             at = entries.find(key)
@@ -210,7 +221,10 @@ class TransactionIndex:
         if not self._loading.done():
             return True
         loaded, self._loading = self._loading, None
-        self._filter.merge(loaded.result())
+        self._filter = loaded.result()
+        for first, second in self._added_while_loading:
+            self._filter.add(first, second)
+        self._added_while_loading.clear()
         return False
 
     def _start_flush(self) -> None:
@@ -228,7 +242,7 @@ class TransactionIndex:
         """In the other thread: everything that takes long is inside SQLite, which needs no interpreter lock."""
         lengths = "".join([f"{len(bucket):{_LENGTH_DIGITS}d}" for bucket in buckets]).encode()
         pieces = {"entries": b"".join(buckets), "lengths": lengths, "digits": _LENGTH_DIGITS}
-        with explaining(self._path):
+        with explaining(self._path, _MAKE_ANEW):
             self._writer.execute("BEGIN IMMEDIATE")
             self._writer.execute(_APPEND, {**pieces, "run": run.number, "buckets": _BUCKETS})
             row = (run.number, run.first_height, run.last_height, run.entries)
@@ -306,7 +320,7 @@ def _read_last_run(connection: sqlite3.Connection) -> _Run | None:
 def _load_filter(path: Path) -> DecidedFilter:
     """In the other thread, on a connection of its own. 0.2 µs per entry."""
     loaded = DecidedFilter()
-    with explaining(path):
+    with explaining(path, _MAKE_ANEW):
         connection = _connect(path)
         try:
             for (entries,) in connection.execute("SELECT entries FROM buckets"):
