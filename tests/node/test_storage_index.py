@@ -119,21 +119,6 @@ def test_all_are_known_while_a_flush_is_under_way(tmp_path: Path) -> None:
     index.close()
 
 
-def test_all_are_known_while_the_filter_is_still_loading(tmp_path: Path) -> None:
-    with built(tmp_path / "index", 8):
-        pass
-    executor = StepExecutor()
-    index = open_index(tmp_path / "index", 8, Blocks(), executor)
-    index.add(Height(9), hashes_at(9))
-    check_knows(index, 9)
-    executor.run()
-    check_knows(index, 9)
-    index.finish_flush()
-    executor.run()
-    executor.at_once = True
-    index.close()
-
-
 def test_a_disk_that_cannot_keep_up_is_noticed(tmp_path: Path) -> None:
     executor = StepExecutor()
     index = open_index(tmp_path / "index", 0, Blocks(), executor)
