@@ -40,8 +40,8 @@ RUN_ROWS = 4 * FLUSH_ROWS
 _VERSION = 1
 _BUCKETS = 2**13
 _BUCKET_SHIFT = 32 - 13
-"""A hash's bucket is the upper bits of its first word, as is its place in the filter: the entries of one bucket go to one
-page of the filter, so that loading it misses the processor's cache less."""
+"""A hash's bucket is the upper bits of its first word, as is its place in the filter: the entries of one bucket go to
+one page of the filter, so that loading it misses the processor's cache less."""
 _KEY_BYTES = 16
 _HEIGHT_BYTES = 8
 _ENTRY_BYTES = _KEY_BYTES + _HEIGHT_BYTES
