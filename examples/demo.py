@@ -229,11 +229,11 @@ def _order_and_kill(cluster: LocalCluster, transactions: Sequence[bytes], narrat
 def _bring_back(cluster: LocalCluster, name: str, narrator: Narrator) -> None:
     with narrator.step(f"{name} is started again") as done:
         started = time.monotonic()
-        height = max(cluster.client(other).status()["height"] for other in cluster.running)
+        height = max(cluster.client(other).read_height() for other in cluster.running)
         cluster.start(name)
         client = cluster.client(name)
         cluster.wait_until(
-            lambda: client.is_ready() and client.status()["height"] >= height,
+            lambda: client.is_ready() and client.read_height() >= height,
             timeout_seconds=WAIT_SECONDS,
             what=f"{name} to catch up",
         )

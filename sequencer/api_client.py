@@ -70,6 +70,10 @@ class ApiClient:
     def status(self) -> _Json:
         return self.get("/v1/status")
 
+    def read_height(self) -> int:
+        """Height of the last block that this node serves: final and on its disk."""
+        return int(self.get("/v1/blocks/latest", transactions="none")["height"])
+
     def is_ready(self) -> bool:
         """Has decided and is not behind. False also when nothing answers."""
         try:

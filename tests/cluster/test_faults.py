@@ -18,7 +18,7 @@ def submit_and_wait(cluster: LocalCluster, name: str, transaction: bytes) -> Non
 
 def read_height(cluster: LocalCluster, name: str) -> int:
     with cluster.client(name) as client:
-        return int(client.status()["height"])
+        return client.read_height()
 
 
 def read_hashes(cluster: LocalCluster, name: str, up_to: int | None = None) -> list[str]:
