@@ -263,8 +263,10 @@ class Replica:
         self._on_fc(response.fc)
 
     def _on_timer(self, timer: Timer) -> None:
-        """A stale view timer is passed over; the fetch timer only wakes, since every event ends with what is due."""
-        if timer is Timer.VIEW and self._now >= self._pacemaker.deadline:
+        """A view timer that fires early is set again; the fetch timer only wakes, every event ends with what is due."""
+        if timer is Timer.VIEW and self._now < self._pacemaker.deadline:
+            self._emit(SetTimer(Timer.VIEW, self._pacemaker.deadline))
+        elif timer is Timer.VIEW:
             self._time_out("timer")
 
     def _on_payload_built(self, built: PayloadBuilt) -> None:
@@ -474,8 +476,6 @@ class Replica:
         """L3: the leaf may be on its way; ask for it a little later, its signers first."""
         signers = decode_signers(self._table, qc.signers)
         self._fetcher.want(qc.leaf, qc.view, signers, Microseconds(self._now + self._parameters.fetch_interval))
-
-    # Peers
 
     def _answer(self, peer: ValidatorId) -> None:
         """L3: the highest certificates for a peer that is behind, at most once per fetch interval."""

@@ -24,5 +24,8 @@ class NodeClock:
         return Microseconds(int((trio.current_time() + self._offset) * _MICROSECONDS))
 
     def to_trio_time(self, moment: Microseconds) -> float:
-        """The same moment on Trio's clock, for deadlines."""
-        return moment / _MICROSECONDS - self._offset
+        """The same moment on Trio's clock, for deadlines: at that time `now()` is `moment` or more.
+
+        The numbers are rounded on the way there and back, so a microsecond is added.
+        """
+        return (moment + 1) / _MICROSECONDS - self._offset

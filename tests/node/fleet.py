@@ -1,0 +1,138 @@
+"""Whole nodes on simulated links and virtual time: the real `Node`, storage and mempool, no socket, no wall clock."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import trio
+
+from consensus.leaf import Block
+from consensus.safety import SafetyRecord, SafetyRules
+from consensus.types import ValidatorId
+from netsim.network import LinkModel, Network, Uniform
+from netsim.transport import Hub, Makers
+from sequencer.application import Opaque
+from sequencer.clock import NodeClock
+from sequencer.mempool import Admission
+from sequencer.metrics import NodeMetrics
+from sequencer.node import MempoolLimits, Node
+from sequencer.payload import Payload, PayloadCache, compute_hashes
+from sequencer.storage import create_database
+from sequencer.storage.sqlite import SqliteStorage
+from sequencer.transport import Delivery, Found, Item, Lost
+from tests.node.mesh import Keyring
+
+LAN = LinkModel(Uniform(500, 2_000))
+PATIENCE_SECONDS = 300.0
+"""Virtual."""
+
+
+class Recorder(Opaque):
+    """An application that remembers what it was told, across restarts of its node, as one with its own disk would."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []
+        self.transactions: list[bytes] = []
+
+    def on_decide(self, block: Block, payload: Payload) -> None:
+        self.blocks.append(block)
+        self.transactions += payload.transactions
+
+
+class Fleet:
+    """Nodes n0, n1, … of equal stake; each can be stopped at any moment and started again from its disk."""
+
+    def __init__(self, folder: Path, nursery: trio.Nursery, nodes: int, model: LinkModel, seed: int) -> None:
+        self.keyring = Keyring(nodes)
+        self.network = Network(nodes, model, Random(seed))
+        self.nodes: dict[int, Node] = {}
+        self.applications = {number: Recorder() for number in range(nodes)}
+        self._nursery = nursery
+        self._hub: Hub[Item] = Hub(self.network, list(map(ValidatorId, range(nodes))), Makers(Delivery, Lost, Found))
+        self._paths = {number: folder / f"n{number}.db" for number in range(nodes)}
+        self._scopes: dict[int, trio.CancelScope] = {}
+        self._ended: dict[int, trio.Event] = {}
+        record = SafetyRecord.initial(self.keyring.context.genesis_qc)
+        for number, path in self._paths.items():
+            create_database(path, self.keyring.context.network_id, ValidatorId(number), record)
+
+    async def start(self, *numbers: int) -> None:
+        for number in numbers:
+            await self._nursery.start(self._run, number)
+
+    async def stop(self, *numbers: int) -> None:
+        """The process is gone; its disk stays."""
+        for number in numbers:
+            self._scopes[number].cancel()
+            await self._ended[number].wait()
+
+    async def _run(self, number: int, *, task_status: trio.TaskStatus[None]) -> None:
+        context, me = self.keyring.context, ValidatorId(number)
+        payloads = PayloadCache(64)
+        scope = self._scopes[number] = trio.CancelScope()
+        ended = self._ended[number] = trio.Event()
+        with scope, SqliteStorage(self._paths[number], context.network_id, me, context.genesis, payloads, "os") as disk:
+            recovered = disk.load()
+            node = self.nodes[number] = Node(
+                network=self.keyring.network,
+                safety=SafetyRules(context, me, self.keyring.signers[number], recovered.record),
+                recovered=recovered,
+                storage=disk,
+                payloads=payloads,
+                transport=self._hub.make_transport(me),
+                application=self.applications[number],
+                metrics=NodeMetrics("test", "test", f"n{number}"),
+                mempool_limits=MempoolLimits(bytes_max=10_000_000, expiry_seconds=3600),
+                clock=NodeClock(wall=lambda: 1_700_000_000 + trio.current_time()),
+            )
+            await node.run(task_status=task_status)
+        self.nodes.pop(number, None)
+        ended.set()
+
+    def submit(self, number: int, *transactions: bytes) -> list[Admission]:
+        return self.nodes[number].submit(transactions, compute_hashes(transactions))
+
+    def get_height(self, number: int) -> int:
+        return self.nodes[number].status().decided_height
+
+    def get_leader(self) -> int:
+        """As the running nodes that know it see it."""
+        leaders = [
+            status.leader for status in (node.status() for node in self.nodes.values()) if status.leader is not None
+        ]
+        return leaders[0]
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not condition():  # noqa: ASYNC110 - virtual time, and what is waited for has no event
+                await trio.sleep(0.01)
+
+    async def wait_height(self, height: int, numbers: Sequence[int] | None = None) -> None:
+        """Until these nodes (all that run) have decided this height."""
+        await self.wait_until(lambda: all(self.get_height(n) >= height for n in (numbers or self.nodes)))
+
+    async def wait_decided(self, *transactions: bytes) -> None:
+        """Until every running node knows that these are final."""
+        hashes = compute_hashes(transactions)
+        for node in list(self.nodes.values()):
+            with trio.fail_after(PATIENCE_SECONDS):
+                await node.wait_finalized(hashes)
+
+    def check_same_chain(self) -> None:
+        """Every two running nodes agree on every height that both have decided."""
+        lowest = min(self.get_height(number) for number in self.nodes)
+        for height in range(1, lowest + 1):
+            blocks = [node.storage.read_decided_at(height) for node in self.nodes.values()]  # type: ignore[arg-type]
+            assert len({block.commitment for block in blocks if block is not None}) == 1
+            assert None not in blocks
+
+
+@asynccontextmanager
+async def open_fleet(folder: Path, *, nodes: int = 4, model: LinkModel = LAN, seed: int = 1) -> AsyncIterator[Fleet]:
+    """All nodes are running on entry, and stopped on exit."""
+    async with trio.open_nursery() as nursery:
+        fleet = Fleet(folder, nursery, nodes, model, seed)
+        await fleet.start(*range(nodes))
+        yield fleet
+        await fleet.stop(*list(fleet.nodes))

@@ -1,0 +1,197 @@
+"""Whole nodes on virtual time: what a client and an operator may rely on."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from consensus.messages import QuorumProposal, encode
+from consensus.types import Microseconds
+from netsim.network import LinkModel, Uniform
+from sequencer.clock import NodeClock
+from sequencer.mempool import Admission
+from sequencer.payload import encode_payload
+from tests.node.fleet import LAN, Fleet, open_fleet
+
+TRANSACTIONS = [b"transaction %d" % number for number in range(300)]
+
+
+async def test_a_transaction_submitted_anywhere_is_decided_everywhere_once(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        for number, transaction in enumerate(TRANSACTIONS):
+            assert fleet.submit(number % 4, transaction) == [Admission.ACCEPTED]
+        await fleet.wait_decided(*TRANSACTIONS)
+        fleet.check_same_chain()
+        for application in fleet.applications.values():
+            assert sorted(application.transactions) == sorted(TRANSACTIONS)
+
+
+async def test_submitted_at_every_node_it_is_still_decided_once(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        for number in range(4):
+            fleet.submit(number, *TRANSACTIONS)
+        await fleet.wait_decided(*TRANSACTIONS)
+        await fleet.wait_height(fleet.get_height(0) + 8)
+        for application in fleet.applications.values():
+            assert sorted(application.transactions) == sorted(TRANSACTIONS)
+
+
+async def test_submitted_again_after_its_decision_it_is_refused_and_not_decided_again(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        fleet.submit(0, *TRANSACTIONS)
+        await fleet.wait_decided(*TRANSACTIONS)
+        for number in range(4):
+            assert set(fleet.submit(number, *TRANSACTIONS)) == {Admission.FINALIZED}
+        await fleet.stop(2)
+        await fleet.start(2)
+        assert set(fleet.submit(2, *TRANSACTIONS)) == {Admission.FINALIZED}, "a restart forgets nothing"
+        await fleet.wait_height(fleet.get_height(0) + 5)
+        assert len(fleet.applications[0].transactions) == len(TRANSACTIONS)
+
+
+async def test_voters_refuse_a_leader_that_repeats_a_decided_transaction(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        fleet.submit(0, b"once")
+        await fleet.wait_decided(b"once")
+        cheat = fleet.nodes[1]
+        cheat._mempool.take = lambda bytes_max, exclude=(): [b"once"]  # type: ignore[method-assign]
+        height = fleet.get_height(0)
+        await fleet.wait_height(height + 12, [0, 2, 3])
+        proposers = {block.leaf.proposer for block in fleet.applications[0].blocks if block.leaf.height > height + 1}
+        assert 1 not in proposers
+        assert fleet.applications[0].transactions == [b"once"]
+
+
+async def test_the_leader_dies_and_what_it_alone_had_been_given_goes_to_the_next(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        await fleet.wait_height(3)
+        leader = fleet.get_leader()
+        others = [number for number in range(4) if number != leader]
+        fleet.submit(others[0], *TRANSACTIONS[:100])
+        await fleet.stop(leader)
+        fleet.submit(others[1], *TRANSACTIONS[100:])
+        await fleet.wait_decided(*TRANSACTIONS)
+        fleet.check_same_chain()
+        assert sorted(fleet.applications[others[2]].transactions) == sorted(TRANSACTIONS)
+
+
+async def test_a_node_that_was_down_catches_up_and_tells_its_application_everything_in_order(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        await fleet.wait_height(2)
+        await fleet.stop(3)
+        fleet.submit(0, *TRANSACTIONS)
+        await fleet.wait_decided(*TRANSACTIONS)
+        await fleet.wait_height(fleet.get_height(0) + 40)
+        await fleet.start(3)
+        await fleet.wait_height(fleet.get_height(0))
+        fleet.check_same_chain()
+        heights = [block.leaf.height for block in fleet.applications[3].blocks]
+        assert heights == list(range(1, len(heights) + 1))
+        assert sorted(fleet.applications[3].transactions) == sorted(TRANSACTIONS)
+        assert fleet.nodes[3].is_ready() is None
+
+
+async def test_one_of_four_may_be_dead_two_may_not_and_one_back_is_enough(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        await fleet.wait_height(2)
+        await fleet.stop(0)
+        await fleet.wait_height(fleet.get_height(1) + 5)
+        await fleet.stop(1)
+        await trio.sleep(1)
+        height = fleet.get_height(2)
+        fleet.submit(2, b"waits for a quorum")
+        await trio.sleep(60)
+        assert fleet.get_height(2) == height
+        await fleet.start(0)
+        await fleet.wait_decided(b"waits for a quorum")
+        fleet.check_same_chain()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2), (2, 3, 1, 0)])
+async def test_all_at_once_down_and_up_in_any_order_loses_nothing(
+    autojump_clock: MockClock, tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    async with open_fleet(tmp_path, model=LinkModel(Uniform(500, 40_000)), seed=sum(order[:2])) as fleet:
+        for round_ in range(3):
+            mine = [b"round %d, %d" % (round_, number) for number in range(20)]
+            fleet.submit(round_, *mine)
+            await fleet.wait_until(lambda round_=round_: fleet.get_height(0) >= 4 * (round_ + 1))  # type: ignore[misc]
+            before = {number: [b.commitment for b in fleet.applications[number].blocks] for number in range(4)}
+            await fleet.stop(*order)
+            for number in order:
+                await fleet.start(number)
+                await trio.sleep(0.2)
+            longest = max(before.values(), key=len)
+            await fleet.wait_height(len(longest) + 3)
+            fleet.check_same_chain()
+            block = fleet.nodes[0].storage.read_decided_at(len(longest))  # type: ignore[arg-type]
+            assert block is not None
+            assert block.commitment == longest[-1], "a decided leaf is never lost"
+
+
+async def test_a_frozen_network_holds_its_transactions_until_it_thaws(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        await fleet.wait_height(2)
+        fleet.network.partition([0, 1], [2, 3])
+        fleet.submit(0, b"left")
+        fleet.submit(3, b"right")
+        await trio.sleep(20)
+        assert fleet.applications[0].transactions == []
+        fleet.network.heal()
+        await fleet.wait_decided(b"left", b"right")
+        fleet.check_same_chain()
+
+
+async def test_garbage_from_a_peer_is_counted_and_changes_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        await fleet.wait_height(2)
+        sender = fleet.nodes[1]._transport
+        lab_block = fleet.keyring.context.genesis
+        frames = {
+            "malformed": b"\xc1 not MessagePack",
+            "non_canonical": b"\x92\x09\xcc\x05",
+            "bad_leaf": encode(QuorumProposal(lab_block.leaf, encode_payload([b"x"]), b"")),
+        }
+        for frame in frames.values():
+            sender.send(fleet.nodes[0].validator_id, frame)
+        await fleet.wait_height(fleet.get_height(0) + 3)
+        page = fleet.nodes[0].metrics.render()[0].decode()
+        for reason in frames:
+            assert f'sequencer_dropped_frames_total{{reason="{reason}"}} 1.0' in page
+
+
+@given(st.integers(0, 2**51), st.floats(0, 1e6), st.floats(1.5e9, 2e9))
+def test_a_deadline_on_trios_clock_is_never_early(after: int, trio_now: float, wall: float) -> None:
+    clock = NodeClock.__new__(NodeClock)
+    clock._offset = wall - trio_now
+    moment = Microseconds(int(wall * 1e6) + after % 10**12)
+    assert int((clock.to_trio_time(moment) + clock._offset) * 1_000_000) >= moment
+
+
+async def test_ready_means_decided(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with trio.open_nursery() as nursery:
+        fleet = Fleet(tmp_path, nursery, 4, LAN, seed=1)
+        await fleet.start(0, 1)
+        await trio.sleep(5)
+        assert fleet.nodes[0].is_ready() == "nothing has been decided since this node started"
+        await fleet.start(2)
+        await fleet.wait_height(1)
+        assert fleet.nodes[0].is_ready() is None
+        await fleet.stop(0, 1, 2)
