@@ -13,7 +13,7 @@ from consensus.certificates import (
 from consensus.context import EpochContext
 from consensus.effects import Drop, Report
 from consensus.evidence import DoubleFinalize, DoubleVote
-from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote
+from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote, Vote
 from consensus.tally import Conflict, Forged, Quorum, TimeoutTally, VoteTally, select_high_qc
 from consensus.types import View
 from consensus.validation import MessageValidator
@@ -43,8 +43,15 @@ class Certifier:
         self._qcs[qc.view] = qc
         return True
 
-    def add_vote(self, vote: QuorumVote, *, genuine: bool) -> tuple[QuorumCertificate | None, list[Finding]]:
-        """R4: QuorumVotes of success_threshold for one leaf make its QC."""
+    def add_vote(
+        self, vote: Vote, *, genuine: bool
+    ) -> tuple[QuorumCertificate | FinalityCertificate | None, list[Finding]]:
+        """R4: QuorumVotes of success_threshold for one leaf make its QC. R6: FinalizeVotes, with that QC, its FC."""
+        if isinstance(vote, QuorumVote):
+            return self._add_quorum_vote(vote, genuine=genuine)
+        return self._add_finalize_vote(vote, genuine=genuine)
+
+    def _add_quorum_vote(self, vote: QuorumVote, *, genuine: bool) -> tuple[QuorumCertificate | None, list[Finding]]:
         context = self._context
         qc: QuorumCertificate | None = None
         findings: list[Finding] = []
@@ -61,8 +68,9 @@ class Certifier:
                     findings.append(Drop(voter, "bad_signature", f"quorum vote of view {vote.view}"))
         return qc, findings
 
-    def add_finalize(self, vote: FinalizeVote, *, genuine: bool) -> tuple[FinalityCertificate | None, list[Finding]]:
-        """R6: FinalizeVotes of success_threshold, together with the QC of their leaf, make its FC."""
+    def _add_finalize_vote(
+        self, vote: FinalizeVote, *, genuine: bool
+    ) -> tuple[FinalityCertificate | None, list[Finding]]:
         fc: FinalityCertificate | None = None
         findings: list[Finding] = []
         for outcome in self._finalizes.add(vote, genuine=genuine):

@@ -41,10 +41,11 @@ class Chain:
 
     def add(self, block: Block) -> None:
         """The parent must be in the chain. Adding a block twice is harmless."""
+        if block.commitment in self:
+            return
         if block.leaf.parent not in self:
             raise InvariantViolation(f"{block} was added without its parent")
-        if block.commitment not in self:
-            self._blocks[block.commitment] = block
+        self._blocks[block.commitment] = block
 
     def compute_path(self, commitment: Commitment) -> tuple[Block, ...] | None:
         """Undecided blocks up to and including this one, oldest first; empty for the tip; None when it is not here."""

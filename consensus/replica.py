@@ -47,15 +47,14 @@ from consensus.events import (
 from consensus.fetch import Fetcher
 from consensus.leaf import Block
 from consensus.messages import (
-    FinalizeVote,
     LeafResponse,
     QuorumProposal,
-    QuorumVote,
     RangeResponse,
     SingleMessage,
     StatusRequest,
     StatusResponse,
     TimeoutVote,
+    Vote,
 )
 from consensus.pacemaker import Pacemaker
 from consensus.peers import Peers
@@ -94,6 +93,7 @@ class Replica:
         self._peers = Peers(context.parameters.fetch_interval)
         self._pending_fc: FinalityCertificate | None = None
         self._is_building = False
+        self._has_decided = False
         self._now = Microseconds(0)
         self._effects: list[Effect] = []
 
@@ -172,13 +172,14 @@ class Replica:
         record = self._safety.record
         self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_view_timer(self._now)))
         self._emit(Broadcast(StatusRequest(self._context.epoch, self.view)))
-        if record.last_vote is not None:
-            self._emit(Broadcast(record.last_vote))
-            self._count_vote(record.last_vote, genuine=True)
-        if record.last_finalize is not None:
-            self._emit(Broadcast(record.last_finalize))
-            self._count_finalize(record.last_finalize, genuine=True)
+        for vote in (record.last_vote, record.last_finalize):
+            if vote is not None:
+                self._emit(Broadcast(vote))
+                self._count_vote(vote, genuine=True)
         self._on_qc(record.high_qc)
+        proposed = None if record.proposed_leaf is None else self._chain.get(record.proposed_leaf)
+        if proposed is not None and proposed.leaf.view == self.view:
+            self._propose(proposed)
         self._lead()
         if self._has_timed_out:
             self._time_out("restarted")
@@ -203,16 +204,14 @@ class Replica:
             case RangeResponse() as response:
                 self._on_range(sender, response)
 
-    def _on_vote(self, sender: ValidatorId, vote: QuorumVote | FinalizeVote) -> None:
+    def _on_vote(self, sender: ValidatorId, vote: Vote) -> None:
         self._peers.on_view(sender, vote.view)
         window = self._parameters.view_window
         if not self.view - window <= vote.view <= self.view + window or vote.view < self.tip.leaf.view:
             if vote.view > self.view:
                 self._emit(Drop(sender, "far_ahead", f"vote of view {vote.view} in view {self.view}"))
-        elif isinstance(vote, QuorumVote):
-            self._count_vote(vote)
         else:
-            self._count_finalize(vote)
+            self._count_vote(vote)
         if vote.view < self.view - 1:
             self._answer(sender)
 
@@ -280,13 +279,8 @@ class Replica:
         block = self._proposals.make_block(
             self._id, self.view, built.payload, self.high_qc, self._safety.entry_tc, self._now
         )
-        proposal = None if block is None else self._safety.sign_proposal(block.leaf, built.payload, block)
-        if block is None or proposal is None or isinstance(proposal, Unsafe):
-            return
-        self._proposals.adopt(proposal, block)
-        self._persist(Broadcast(proposal), blocks=(block,))
-        self._pacemaker.on_proposal(self._now)
-        self._vote(block)
+        if block is not None:
+            self._propose(block)
 
     def _on_payload_ready(self, leaf: Commitment, *, accepted: bool) -> None:
         block = self._proposals.candidate
@@ -374,7 +368,7 @@ class Replica:
         voted = self._safety.record.last_vote
         is_stored = voted is not None and voted.leaf == block.commitment
         self._persist(Broadcast(vote), blocks=() if is_stored else (block,))
-        self._count_finalize(vote, genuine=True)
+        self._count_vote(vote, genuine=True)
 
     def _time_out(self, cause: str) -> None:
         """R7: stop voting in this view and say so; a repetition is the same signature with the newest certificates."""
@@ -389,16 +383,13 @@ class Replica:
         self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_repeat_timer(self._now)))
         self._count_timeout(vote)
 
-    def _count_vote(self, vote: QuorumVote, *, genuine: bool = False) -> None:
-        qc, findings = self._certifier.add_vote(vote, genuine=genuine)
-        self._effects.extend(findings)
-        if qc is not None:
-            self._on_qc(qc)
-
-    def _count_finalize(self, vote: FinalizeVote, *, genuine: bool = False) -> None:
-        fc, findings = self._certifier.add_finalize(vote, genuine=genuine)
-        self._effects.extend(findings)
-        self._on_fc(fc)
+    def _count_vote(self, vote: Vote, *, genuine: bool = False) -> None:
+        certificate, findings = self._certifier.add_vote(vote, genuine=genuine)
+        self._effects += findings
+        if isinstance(certificate, QuorumCertificate):
+            self._on_qc(certificate)
+        else:
+            self._on_fc(certificate)
 
     def _count_timeout(self, vote: TimeoutVote) -> None:
         """R7: a quorum of timeouts ends the view; one honest timeout is followed."""
@@ -408,17 +399,25 @@ class Replica:
         elif self._certifier.is_timeout_honest(vote.view) and not self._has_timed_out:
             self._time_out("others")
 
-    # Leading and following
-
     def _lead(self) -> None:
         """R2: the leader of this view asks for a payload on top of its highest QC's leaf, once it holds that leaf."""
         is_mine = self.leader == self._id and self._safety.record.proposed_view < self.view
         if not is_mine or self._is_building or self._has_timed_out or self.high_block is None:
             return
-        # The first leaf is not held back: it shows that the network works.
-        idle = 0 if self._fc is None else self._parameters.idle_interval
+        # The first leaf after a start is not held back: it shows that the network works.
+        idle = self._parameters.idle_interval if self._has_decided else 0
         self._is_building = True
         self._emit(self._proposals.request_payload(self.view, self.high_qc, Microseconds(self._now + idle)))
+
+    def _propose(self, block: Block) -> None:
+        """R2: the proposal is durable, as a fact and as a block, before it leaves."""
+        proposal = self._safety.sign_proposal(block)
+        if isinstance(proposal, Unsafe):
+            return
+        self._proposals.adopt(proposal, block)
+        self._persist(Broadcast(proposal), blocks=(block,))
+        self._pacemaker.on_proposal(self._now)
+        self._vote(block)
 
     def _suspect(self) -> None:
         """L2: the connection to the leader is gone and its proposal has not come: time out now."""
@@ -465,6 +464,7 @@ class Replica:
         if not blocks:
             return
         self._chain.advance(blocks)
+        self._has_decided = True
         self._pacemaker.on_decide()
         if self._pending_fc is not None and self._pending_fc.view <= self.tip.leaf.view:
             self._pending_fc = None

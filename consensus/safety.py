@@ -19,7 +19,7 @@ from consensus.errors import InvariantViolation, Unsafe
 from consensus.leaf import Block, Leaf
 from consensus.messages import FinalizeVote, QuorumProposal, QuorumVote, TimeoutVote
 from consensus.signatures import Domain, Signer, make_statement
-from consensus.types import Epoch, NetworkId, ValidatorId, View, WireEpoch, WireView
+from consensus.types import Epoch, NetworkId, ValidatorId, View, WireCommitment, WireEpoch, WireView
 
 EntryCertificate: TypeAlias = QuorumCertificate | TimeoutCertificate
 
@@ -32,6 +32,7 @@ class SafetyRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     timed_out_view: WireView
     finalized_view: WireView
     proposed_view: WireView
+    proposed_leaf: WireCommitment | None
     high_qc: QuorumCertificate
     entry: EntryCertificate
     last_vote: QuorumVote | None
@@ -42,7 +43,7 @@ class SafetyRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     def initial(cls, genesis_qc: QuorumCertificate) -> "SafetyRecord":
         """The record of a key that has never signed in this epoch. Only for a key that has just been made."""
         none = genesis_qc.view
-        return cls(genesis_qc.epoch, none, none, none, none, genesis_qc, genesis_qc, None, None, None)
+        return cls(genesis_qc.epoch, none, none, none, none, None, genesis_qc, genesis_qc, None, None, None)
 
 
 class SafetyRules:
@@ -74,18 +75,22 @@ class SafetyRules:
         if qc.view > self.record.high_qc.view:
             self._update(high_qc=qc)
 
-    def sign_proposal(self, leaf: Leaf, payload: bytes, block: Block) -> QuorumProposal | Unsafe:
-        """R2: one proposal per view, ever; it extends `high_qc`, at least the TC's highest when it carries one."""
-        record = self.record
-        if leaf.view <= record.proposed_view:
+    def sign_proposal(self, block: Block) -> QuorumProposal | Unsafe:
+        """R2: one proposal per view, ever; it extends `high_qc`, at least the TC's highest when it carries one.
+
+        The same proposal again, after a restart, is the same signature again (R8).
+        """
+        record, leaf = self.record, block.leaf
+        is_again = (leaf.view, block.commitment) == (record.proposed_view, record.proposed_leaf)
+        if leaf.view <= record.proposed_view and not is_again:
             return Unsafe("R2", f"already proposed in view {record.proposed_view}, asked for {leaf.view}")
         if leaf.justify_qc.view < record.high_qc.view:
             return Unsafe("R2", f"extends view {leaf.justify_qc.view}, below high_qc {record.high_qc.view}")
         unjustified = _check_justified(leaf)
         if unjustified is not None:
             return unjustified
-        self._update(proposed_view=leaf.view)
-        return QuorumProposal(leaf, payload, self._sign(Domain.PROPOSAL, leaf.view, block.commitment))
+        self._update(proposed_view=leaf.view, proposed_leaf=block.commitment)
+        return QuorumProposal(leaf, block.payload, self._sign(Domain.PROPOSAL, leaf.view, block.commitment))
 
     def sign_vote(self, block: Block) -> QuorumVote | Unsafe:
         """R3: vote when (a) it has not voted and not timed out in a view ≥ v, and (c) the leaf is justified.

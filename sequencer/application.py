@@ -7,11 +7,20 @@ votes for it, and is told what was decided, once, in order.
 from typing import Protocol
 
 from consensus.leaf import Block, Leaf
+from consensus.types import Height
 from sequencer.payload import Payload
 
 
 class Application(Protocol):
-    """Both are plain calls on the consensus path: what takes longer than a millisecond costs every view."""
+    """Plain calls on the consensus path: what takes longer than a millisecond costs every view."""
+
+    @property
+    def height(self) -> Height | None:
+        """The last block that it has taken for good: a starting node brings it up to date from there.
+
+        None for an application that keeps nothing and wants only what comes next.
+        """
+        ...
 
     def accept(self, payload: Payload, leaf: Leaf) -> bool:
         """Whether this node may vote for the payload (R3b).
@@ -21,12 +30,14 @@ class Application(Protocol):
         ...
 
     def on_decide(self, block: Block, payload: Payload) -> None:
-        """The block is final. Called in order, once per height; after a restart only for what comes next."""
+        """The block is final. Called in order of height, each once in a run of the process; see `height`."""
         ...
 
 
 class Opaque:
     """The default: transactions are bytes, all of them welcome."""
+
+    height: Height | None = None
 
     def accept(self, payload: Payload, leaf: Leaf) -> bool:
         return True

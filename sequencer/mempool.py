@@ -17,8 +17,6 @@ from collections.abc import Set as AbstractSet
 from enum import Enum
 from itertools import accumulate, chain, islice
 
-import trio
-
 from sequencer.payload import (
     PAYLOAD_HEADER_BYTES,
     PAYLOAD_TRANSACTIONS_MAX,
@@ -79,7 +77,6 @@ class Mempool:
         """When each group but the newest took its last transaction."""
         self._opened_at: float | None = None
         self._charged_bytes = 0
-        self._arrivals = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
         return sum(map(len, self._groups))
@@ -124,7 +121,6 @@ class Mempool:
         ):
             self._newest.update(fresh)
             self._charged_bytes += charge
-            self._arrivals.unpark_all()
             return [Admission.ACCEPTED] * len(sizes)
         return self._add_each(transactions, hashes, decided)
 
@@ -187,11 +183,6 @@ class Mempool:
         """Whether a pending transaction is in none of `exclude`. Looks at those that are, as `take` does."""
         return any(not any(hash_ in hashes for hashes in exclude) for hash_, _ in self._iterate())
 
-    async def wait_not_empty(self, exclude: Sequence[Collection[Hash]] = ()) -> None:
-        """Until a pending transaction is in none of `exclude`. Returns without a checkpoint when one is."""
-        while all(any(hash_ in hashes for hashes in exclude) for hash_, _ in self._iterate()):
-            await self._arrivals.park()
-
     def _iterate(self) -> Iterator[tuple[Hash, Transaction]]:
         return chain.from_iterable([group.items() for group in self._groups])
 
@@ -206,8 +197,6 @@ class Mempool:
                 self._newest[hash_] = transaction
                 self._charged_bytes += len(transaction) + TRANSACTION_OVERHEAD_BYTES
             admissions.append(admission)
-        if Admission.ACCEPTED in admissions:
-            self._arrivals.unpark_all()
         return admissions
 
     def _judge(self, hash_: Hash, transaction: Transaction, decided: AbstractSet[Hash]) -> Admission:

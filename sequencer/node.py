@@ -52,7 +52,7 @@ from consensus.messages import LeafRequest, QuorumProposal, RangeRequest, Transa
 from consensus.replica import Replica
 from consensus.safety import SafetyRules
 from consensus.schedule import StakeWeightedRotation
-from consensus.types import ValidatorId, View
+from consensus.types import Height, ValidatorId, View
 from consensus.validation import Deferred, MessageValidator
 from sequencer import __version__
 from sequencer.api.node_view import NodeStatus
@@ -77,6 +77,9 @@ FORWARD_LEADERS = 2
 """How many of the next leaders a transaction is forwarded to: the second one covers for the first."""
 FORWARD_BYTES_MAX = 1024 * 1024
 """Transactions in one forwarded frame, so that a vote behind it does not wait long."""
+REPLAY_BLOCKS = 256
+REPLAY_BYTES = 8 * 1024 * 1024
+"""Decided blocks that are read in one go for an application that is behind."""
 EXPIRY_INTERVAL_SECONDS = 1.0
 """How often the mempool drops what has expired."""
 
@@ -147,6 +150,7 @@ class Node:
         self._deciding: list[frozenset[Hash]] = []
         self._forwards: list[Transaction] = []
         self._pressed_view: View | None = None
+        self._announced = recovered.tip
         self._has_decided = False
         self._woken = False
         self._send_inbox, self._inbox = trio.open_memory_channel[Item | Wake](INBOX_ITEMS_MAX)
@@ -159,6 +163,7 @@ class Node:
             await nursery.start(self._transport.run, self._send_inbox)
             nursery.start_soon(self._expire)
             task_status.started()
+            self._replay()
             self._drive(Started())
             while True:
                 self._try_build()
@@ -186,7 +191,9 @@ class Node:
         await self._waiters.wait(hashes, self.storage.select_decided)
 
     def is_pending(self, transaction_hash: Hash) -> bool:
-        return self._mempool.contains(transaction_hash)
+        """Accepted, and not yet final for everyone to see."""
+        deciding = any(transaction_hash in hashes for hashes in self._deciding)
+        return deciding or self._mempool.contains(transaction_hash)
 
     def status(self) -> NodeStatus:
         replica = self._replica
@@ -194,8 +201,8 @@ class Node:
             epoch=replica.tip.leaf.epoch,
             view=replica.view,
             leader=replica.leader,
-            decided_height=replica.tip.leaf.height,
-            decided_view=replica.tip.leaf.view,
+            decided_height=self._announced.leaf.height,
+            decided_view=self._announced.leaf.view,
             high_qc_view=replica.high_qc.view,
             is_behind=replica.is_behind,
             peers=self._transport.connected,
@@ -294,6 +301,15 @@ class Node:
             self._deciding.append(hashes)
             self._mempool.on_decide(hashes)
 
+    def _replay(self) -> None:
+        """Decided and durable, but the process ended before its application took it."""
+        height = self._application.height
+        while height is not None and height < self.storage.latest_height:
+            blocks = self.storage.read_decided(Height(height + 1), blocks_max=REPLAY_BLOCKS, bytes_max=REPLAY_BYTES)
+            for block in blocks:
+                self._application.on_decide(block, self.payloads.open(block))
+            height = blocks[-1].leaf.height
+
     async def _commit(self) -> None:
         """R8: append, sync, release."""
         if not self._turn:
@@ -344,6 +360,7 @@ class Node:
             self._application.on_decide(block, payload)
             self._waiters.on_decide(payload.hash_set)
         self._has_decided = True
+        self._announced = blocks[-1]
         self.metrics.on_decide(blocks, transactions, trio.current_time())
 
     def _drop(self, sender: ValidatorId, reason: str, detail: str) -> None:
@@ -363,7 +380,7 @@ class Node:
             return False
         if any(not payload.hash_set.isdisjoint(self.payloads.open(ancestor).hash_set) for ancestor in ancestors):
             return False
-        if self._select_decided(payload.hashes):
+        if self._select_decided(payload.hash_set - self._mempool.select_pending(payload.hash_set)):
             return False
         return self._application.accept(payload, block.leaf)
 

@@ -31,6 +31,7 @@ from consensus.types import Commitment, Height, NetworkId, ValidatorId
 from sequencer.payload import PayloadCache
 from sequencer.storage import Recovered, TransactionLocation
 from sequencer.storage.checkpoint import Checkpointer
+from sequencer.storage.errors import NEW_KEY, StorageError
 from sequencer.storage.lock import DatabaseLock
 from sequencer.storage.reader import Reader
 from sequencer.storage.transaction_index import TransactionIndex
@@ -55,6 +56,7 @@ class SqliteStorage:
         payloads: PayloadCache,
         durability: Durability,
     ) -> None:
+        self._path = path
         self._payloads = payloads
         self._is_synced = durability == "fsync"
         self._limiter = trio.CapacityLimiter(1)
@@ -95,8 +97,10 @@ class SqliteStorage:
     # Writing
 
     def load(self) -> Recovered:
-        """As it was when it was opened."""
+        """As it was when it was opened. Raises `StorageError` when the record is older than its chain (R8)."""
         tip = self._reader.tip
+        if self._reader.record.high_qc.view < tip.leaf.view:
+            raise StorageError(self._path, "its safety record is older than its decided chain", NEW_KEY)
         undecided = sorted(
             (block for _, block in self._reader.undecided), key=lambda block: (block.leaf.height, block.leaf.view)
         )

@@ -54,11 +54,10 @@ def make_fc(block: Block) -> FinalityCertificate:
 
 
 def make_record(block: Block) -> SafetyRecord:
-    """After a vote for this block."""
+    """After a vote for this block, and its QC."""
     vote = QuorumVote(EPOCH, block.leaf.view, block.commitment, VALIDATOR, b"signature")
-    qc = block.leaf.justify_qc
-    view = block.leaf.view
-    return SafetyRecord(EPOCH, view, View(0), View(0), View(0), qc, qc, vote, None, None)
+    qc, view = make_qc(block), block.leaf.view
+    return SafetyRecord(EPOCH, view, View(0), View(0), View(0), None, qc, qc, vote, None, None)
 
 
 def voted(block: Block) -> Batch:
@@ -67,3 +66,8 @@ def voted(block: Block) -> Batch:
 
 def decided(*blocks: Block, fc: FinalityCertificate | None = None) -> Batch:
     return Batch(None, (), (Decide(blocks, make_fc(blocks[-1]) if fc is None else fc),), ())
+
+
+def caught_up(*blocks: Block, fc: FinalityCertificate | None = None) -> Batch:
+    """Decided without a vote; the FC has raised `high_qc`, which the record says in the same turn."""
+    return Batch(make_record(blocks[-1]), (), decided(*blocks, fc=fc).decides, ())

@@ -9,7 +9,7 @@ import trio
 
 from consensus.leaf import Block
 from consensus.safety import SafetyRecord, SafetyRules
-from consensus.types import ValidatorId
+from consensus.types import Height, ValidatorId
 from netsim.network import LinkModel, Network, Uniform
 from netsim.transport import Hub, Makers
 from sequencer.application import Opaque
@@ -32,12 +32,14 @@ class Recorder(Opaque):
     """An application that remembers what it was told, across restarts of its node, as one with its own disk would."""
 
     def __init__(self) -> None:
+        self.height = Height(0)
         self.blocks: list[Block] = []
         self.transactions: list[bytes] = []
 
     def on_decide(self, block: Block, payload: Payload) -> None:
         self.blocks.append(block)
         self.transactions += payload.transactions
+        self.height = block.leaf.height
 
 
 class Fleet:

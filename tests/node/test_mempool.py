@@ -5,10 +5,8 @@ from hashlib import sha256
 from itertools import islice
 
 import pytest
-import trio
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from trio.testing import wait_all_tasks_blocked
 
 from sequencer.mempool import AGE_GROUPS, TRANSACTION_OVERHEAD_BYTES, Admission, Mempool
 from sequencer.payload import PAYLOAD_TRANSACTIONS_MAX, compute_hashes, decode_payload, encode_payload
@@ -145,18 +143,14 @@ def test_limits_that_cannot_work_are_refused() -> None:
         make_mempool(transaction_bytes_max=0)
 
 
-async def test_waiting_ends_with_a_transaction_that_can_be_taken() -> None:
+def test_it_knows_whether_anything_is_left_besides_what_is_in_flight() -> None:
     mempool = make_mempool()
-    mempool.add([A])
-    await mempool.wait_not_empty()
     in_flight = [set(compute_hashes([A]))]
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(mempool.wait_not_empty, in_flight)
-        await wait_all_tasks_blocked()
-        mempool.add([A])
-        await wait_all_tasks_blocked()
-        assert nursery.child_tasks, "A is in flight already"
-        mempool.add([A, B])
+    assert not mempool.has_besides(in_flight)
+    mempool.add([A])
+    assert not mempool.has_besides(in_flight)
+    mempool.add([B])
+    assert mempool.has_besides(in_flight)
 
 
 class MempoolMachine(RuleBasedStateMachine):

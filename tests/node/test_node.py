@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from consensus.messages import QuorumProposal, encode
-from consensus.types import Microseconds
+from consensus.types import Height, Microseconds
 from netsim.network import LinkModel, Uniform
 from sequencer.clock import NodeClock
 from sequencer.mempool import Admission
 from sequencer.payload import encode_payload
-from tests.node.fleet import LAN, Fleet, open_fleet
+from tests.node.fleet import LAN, Fleet, Recorder, open_fleet
 
 TRANSACTIONS = [b"transaction %d" % number for number in range(300)]
 
@@ -102,6 +102,23 @@ async def test_a_node_that_was_down_catches_up_and_tells_its_application_everyth
         assert heights == list(range(1, len(heights) + 1))
         assert sorted(fleet.applications[3].transactions) == sorted(TRANSACTIONS)
         assert fleet.nodes[3].is_ready() is None
+
+
+async def test_an_application_that_lost_its_last_blocks_gets_them_again(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        fleet.submit(0, *TRANSACTIONS)
+        await fleet.wait_decided(*TRANSACTIONS)
+        await fleet.stop(3)
+        lost = fleet.applications[3]
+        fleet.applications[3] = Recorder()
+        fleet.applications[3].height = Height(1)
+        await fleet.start(3)
+        again = fleet.applications[3].blocks
+        assert [block.commitment for block in again[: len(lost.blocks) - 1]] == [
+            block.commitment for block in lost.blocks[1:]
+        ]
 
 
 async def test_one_of_four_may_be_dead_two_may_not_and_one_back_is_enough(

@@ -13,13 +13,14 @@ from consensus.leaf import Block
 from consensus.messages import RANGE_BLOCKS_MAX, LeafRequest, LeafResponse, RangeRequest, RangeResponse
 from consensus.types import Commitment, Height
 from sequencer.payload import PayloadCache, compute_hashes
-from sequencer.storage import Storage, TransactionLocation, create_database
+from sequencer.storage import Storage, StorageError, TransactionLocation, create_database
 from sequencer.storage.sqlite import Durability, SqliteStorage
 from tests.node.chain import (
     GENESIS,
     NETWORK,
     RECORD,
     VALIDATOR,
+    caught_up,
     decided,
     make_block,
     make_chain,
@@ -141,17 +142,27 @@ async def test_a_gap_in_the_chain_is_refused(open_storage: Open) -> None:
 async def test_blocks_that_come_by_catch_up_are_stored_when_they_are_decided(open_storage: Open) -> None:
     chain = make_chain(GENESIS, 6)
     storage = open_storage()
-    await storage.append(decided(*chain[:2], fc=make_fc(chain[4])))
+    await storage.append(caught_up(*chain[:2], fc=make_fc(chain[4])))
     storage = open_storage()
     assert storage.load().tip_fc is None, "the FC certifies a leaf further up"
     assert storage.read_finality_proof(Height(2), leaves_max=10) is None
-    await storage.append(decided(*chain[2:4], fc=make_fc(chain[4])))
+    await storage.append(caught_up(*chain[2:4], fc=make_fc(chain[4])))
     storage = open_storage()
-    await storage.append(decided(*chain[4:], fc=make_fc(chain[5])))
+    await storage.append(caught_up(*chain[4:], fc=make_fc(chain[5])))
     storage = open_storage()
     assert storage.read_finality(Height(5)) == make_fc(chain[4]), "it was kept until its leaf came"
     assert storage.read_finality(Height(4)) is None
     assert storage.load().tip_fc == make_fc(chain[5])
+
+
+async def test_a_record_older_than_its_chain_is_refused(open_storage: Open) -> None:
+    """Somebody put an old record back: with it the node would sign twice."""
+    chain = make_chain(GENESIS, 3)
+    storage = open_storage()
+    await storage.append(voted(chain[0]))
+    await storage.append(decided(*chain))
+    with pytest.raises(StorageError, match="older than its decided chain"):
+        open_storage().load()
 
 
 async def test_blocks_are_read_by_height_and_by_commitment(open_storage: Open) -> None:

@@ -11,7 +11,7 @@ from sequencer.storage.checkpoint import Checkpointer
 from sequencer.storage.sqlite import SqliteStorage
 from sequencer.storage.turn import ChainState, make_turn
 from sequencer.storage.writer import Writer
-from tests.node.chain import GENESIS, NETWORK, RECORD, VALIDATOR, decided, make_block, make_chain
+from tests.node.chain import GENESIS, NETWORK, RECORD, VALIDATOR, caught_up, decided, make_block, make_chain
 from tests.node.executors import StepExecutor
 
 PAYLOAD_BYTES = 200_000
@@ -37,7 +37,7 @@ class Disk:
 
     def append(self) -> None:
         self.tip = make_block(self.tip, [self.tip.leaf.height.to_bytes(8, "big") * (PAYLOAD_BYTES // 8)])
-        turn = make_turn(self.state, decided(self.tip))
+        turn = make_turn(self.state, caught_up(self.tip))
         self.writer.write(turn)
         self.state = turn.after
         self.checkpointer.on_written(turn.size)

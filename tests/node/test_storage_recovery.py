@@ -30,6 +30,7 @@ class World:
     def __init__(self, choices: random.Random) -> None:
         self._choices = choices
         self._view = 0
+        self._recorded_view = 0
         self.tip = GENESIS
         self.tree: list[Block] = []
         self.decided_transactions: set[bytes] = set()
@@ -46,7 +47,10 @@ class World:
                     decides.append(self._decide(path, path[-1]))
                 case _:
                     decides.append(self._catch_up())
-        record = make_record(blocks[-1]) if blocks else None
+        latest = max([*blocks, self.tip], key=lambda block: block.leaf.view)
+        is_newer = latest.leaf.view > self._recorded_view
+        record = make_record(latest) if is_newer else None
+        self._recorded_view = max(self._recorded_view, latest.leaf.view)
         return Batch(record, tuple(blocks), tuple(decides), ())
 
     def _grow(self, parent: Block, *, into_tree: bool = True) -> Block:

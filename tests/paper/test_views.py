@@ -113,8 +113,22 @@ def test_r2_one_proposal_per_view_ever_restarts_included(lab: Lab) -> None:
     bench.handle(PayloadBuilt(View(3), lab.genesis.commitment, b"again"))
     assert len(get_messages(bench.effects, QuorumProposal)) == 1
     again = lab.bench(SUBJECT, bench.record)
+    again.payload = b"something else"
     again.start()
     assert not get_messages(again.effects, QuorumProposal)
+
+
+def test_r2_after_a_restart_the_leader_sends_its_proposal_again_when_it_still_has_it(lab: Lab) -> None:
+    bench = lab.bench(SUBJECT)
+    bench.start()
+    bench.receive(0, StatusResponse(lab.genesis_qc, None, lab.tc(2, lab.genesis_qc)))
+    (proposal,) = get_messages(bench.effects, QuorumProposal)
+    again = lab.bench(SUBJECT, bench.record, undecided=(Block(proposal.leaf, proposal.payload),))
+    again.payload = b"something else"
+    again.start()
+    assert get_messages(again.effects, QuorumProposal) == [proposal]
+    again.handle(PayloadBuilt(View(3), lab.genesis.commitment, b"something else"))
+    assert get_messages(again.effects, QuorumProposal) == [proposal]
 
 
 def test_r2_a_leader_without_the_leaf_that_it_must_extend_waits_for_it(lab: Lab) -> None:
@@ -376,6 +390,15 @@ def test_r7_the_timer_of_its_view_makes_it_time_out(lab: Lab) -> None:
     (vote,) = get_messages(effects, TimeoutVote)
     assert (vote.view, vote.high_qc_view) == (1, 0)
     assert [effect.view for effect in select(effects, TimedOut)] == [1]
+
+
+def test_r7_a_timer_that_fires_early_is_set_again(lab: Lab) -> None:
+    """A runtime may round: the view must still end some time."""
+    bench = lab.bench(SUBJECT)
+    (first,) = [effect for effect in select(bench.start(), SetTimer) if effect.timer is Timer.VIEW]
+    bench.now = Microseconds(first.deadline - 1)
+    effects = bench.handle(TimerFired(Timer.VIEW))
+    assert effects == [first]
 
 
 def test_r7_one_honest_threshold_of_timeouts_is_followed(lab: Lab) -> None:
