@@ -180,8 +180,11 @@ class Mempool:
         return expired
 
     def has_besides(self, exclude: Sequence[Collection[Hash]]) -> bool:
-        """Whether a pending transaction is in none of `exclude`. Looks at those that are, as `take` does."""
-        return any(not any(hash_ in hashes for hashes in exclude) for hash_, _ in self._iterate())
+        """Whether a pending transaction is in none of `exclude`."""
+        pending = len(self)
+        if pending > sum(map(len, exclude)):
+            return True
+        return pending > 0 and len(self.select_pending(frozenset[Hash]().union(*exclude))) < pending
 
     def _iterate(self) -> Iterator[tuple[Hash, Transaction]]:
         return chain.from_iterable([group.items() for group in self._groups])

@@ -11,6 +11,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import disable_created_metrics
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from consensus.leaf import Block
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote
@@ -29,7 +31,7 @@ OPEN_PROPOSALS_MAX: Final = 1024
 """Proposals whose decide is still awaited. Far above the undecided chain; orphans are forgotten oldest first."""
 
 VOTE_KINDS: Final[dict[type, str]] = {QuorumVote: "quorum", FinalizeVote: "finalize", TimeoutVote: "timeout"}
-VOTE_STATUSES: Final = ("sent", "accepted", "refused")
+VOTE_STATUSES: Final = ("sent", "received")
 SUBMISSION_RESULTS: Final = ("accepted", "duplicate", "finalized", "rejected")
 
 # A `_created` series beside each counter doubles the page and tells what nobody asks.
@@ -104,8 +106,6 @@ class NodeMetrics:
         )
         self.submitted = {result: submitted.labels(result) for result in SUBMISSION_RESULTS}
         self.peers_connected = Gauge("sequencer_peers_connected", "Validators connected to.", registry=registry)
-        self.bytes_received = Counter("sequencer_network_received_bytes", "Bytes read from peers.", registry=registry)
-        self.bytes_sent = Counter("sequencer_network_sent_bytes", "Bytes written to peers.", registry=registry)
         self.dropped_frames = BoundedCounter(
             "sequencer_dropped_frames", "Frames of peers that changed nothing, by reason.", "reason", registry
         )
@@ -160,10 +160,26 @@ class NodeMetrics:
         """Called at each scrape."""
         self.peers_connected.set_function(connected)
 
+    def watch_traffic(self, received: Callable[[], int], sent: Callable[[], int]) -> None:
+        """Bytes read from and written to peers; both are called at each scrape."""
+        self.registry.register(_Traffic(received, sent))
+
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Page and content type that suit the `Accept` header of a scraper: Prometheus text or OpenMetrics."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+
+class _Traffic(Collector):
+    """Counters that live elsewhere and are read when somebody asks."""
+
+    def __init__(self, received: Callable[[], int], sent: Callable[[], int]) -> None:
+        self._received = received
+        self._sent = sent
+
+    def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily("sequencer_network_received_bytes", "Bytes read from peers.", self._received())
+        yield CounterMetricFamily("sequencer_network_sent_bytes", "Bytes written to peers.", self._sent())
 
 
 class BoundedCounter:

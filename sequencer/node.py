@@ -271,7 +271,7 @@ class Node:
                 self._mempool.add(transactions)
             case Received(_, item):
                 message = item.vote if isinstance(item, Deferred) else item.message
-                self.metrics.count_message(message, "accepted")
+                self.metrics.count_message(message, "received")
                 self._drive(incoming)
             case _:
                 assert_never(incoming)
@@ -407,7 +407,7 @@ class Node:
 
     def _press(self) -> None:
         """L6: tell the replica, once per view, that an honest leader has something to propose."""
-        if self._pressed_view == self._replica.view:
+        if self._pressed_view == self._replica.view or not len(self._mempool):
             return
         undecided = [self.payloads.open(block).hash_set for block in self._replica.undecided]
         if self._mempool.has_besides(undecided):

@@ -3,6 +3,7 @@
 Configuration, key and database first, then the ports, then the network. A node that cannot sign safely never listens.
 """
 
+import resource
 import signal
 from contextlib import closing
 from functools import partial
@@ -26,6 +27,8 @@ from sequencer.transport.tcp import TcpTransport
 
 log = structlog.get_logger("process")
 
+DESCRIPTORS = 65_536
+"""Open files and connections that a node asks the system for, as far as the hard limit goes."""
 PAYLOADS_CACHED_MAX = 128
 """Opened payloads that are kept: those under way and those that clients ask for most, the recent ones."""
 
@@ -40,6 +43,7 @@ async def run_node(
 
     Raises `ConfigError`, `StorageError` or `PortUnavailableError` before anything listens, and whatever is fatal later.
     """
+    _raise_descriptor_limit()
     network = loaded.network
     signer = load_key(loaded.key_path, network.validator(loaded.config.validator))
     payloads = PayloadCache(PAYLOADS_CACHED_MAX)
@@ -56,14 +60,14 @@ async def run_node(
         metrics = NodeMetrics(__version__, network.name, loaded.config.validator)
         recovered = storage.load()
         safety = SafetyRules(context, loaded.validator_id, signer, recovered.record)
-        identity = Identity(context, loaded.validator_id, safety.prove_identity)
+        transport = _make_transport(loaded, safety, metrics)
         node = Node(
             network=network,
             safety=safety,
             recovered=recovered,
             storage=storage,
             payloads=payloads,
-            transport=TcpTransport(identity, loaded.listen, loaded.peers, metrics=metrics),
+            transport=transport,
             application=application or Opaque(),
             metrics=metrics,
             mempool_limits=MempoolLimits(loaded.config.mempool_bytes_max, loaded.config.mempool_expiry_ms / 1000),
@@ -78,6 +82,25 @@ async def run_node(
                 log.info("listening", peers=str(loaded.listen), api=str(loaded.api), height=recovered.tip.leaf.height)
                 task_status.started()
             nursery.cancel_scope.cancel()
+
+
+def _make_transport(loaded: LoadedNode, safety: SafetyRules, metrics: NodeMetrics) -> TcpTransport:
+    identity = Identity(loaded.network.context(), loaded.validator_id, safety.prove_identity)
+    transport = TcpTransport(identity, loaded.listen, loaded.peers, metrics=metrics)
+    counters = transport.counters
+    metrics.watch_traffic(
+        lambda: sum(peer.bytes_in for peer in counters.values()),
+        lambda: sum(peer.bytes_out for peer in counters.values()),
+    )
+    return transport
+
+
+def _raise_descriptor_limit() -> None:
+    """Each client holds a descriptor, and the usual soft limit of 1,024 is soon reached."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _drain_on_signal(is_closing: trio.Event) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 import typer
 
-from sequencer.cli.init import Output
+from sequencer.cli.output import OutputFormat, OutputOption
 from sequencer.config import LoadedNode, NodeConfig, describe_fields, load_node
 from sequencer.network_config import NetworkConfig
 from sequencer.toml_file import read_table
@@ -29,11 +29,11 @@ def config_show(
     folder: Annotated[Path, typer.Argument(help="Folder of a node, or its node.toml.")] = Path(),
     origin: Annotated[bool, typer.Option("--origin", help="Say where each value comes from.")] = False,
     meaning: Annotated[bool, typer.Option("--meaning", help="Say what each setting is for.")] = False,
-    output: Annotated[Output, typer.Option("--output", "-o", help="Form of what is printed.")] = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Show the settings of a node: flag > environment (SEQUENCER_…) > file > default. Secrets are not among them."""
     settings = list(list_settings(load_node(folder)))
-    if output is Output.JSON:
+    if output is OutputFormat.JSON:
         rows = {s.key: {"value": s.value, "origin": s.origin, "meaning": s.meaning} for s in settings}
         typer.echo(json.dumps(rows, indent=2))
     else:

@@ -1,23 +1,18 @@
 """`sequencer init`: make a network with its keys, and a folder per node that `sequencer start` runs."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sequencer.cli.output import OutputFormat, OutputOption
 from sequencer.failures import CommandError, ExitCode
 from sequencer.home import BASE_PORT, DEFAULT_STAKE, Home, HomePlan, create_home
 from sequencer.network_config import ConsensusSection, TransactionsSection, load_network
 
 NODES_DEFAULT = 4
 """The least number that outlives one dead node."""
-
-
-class Output(StrEnum):
-    TABLE = "table"
-    JSON = "json"
 
 
 def init(
@@ -36,7 +31,7 @@ def init(
     like: Annotated[
         Path | None, typer.Option(help="Network file to take the sections [consensus] and [transactions] from.")
     ] = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="Form of what is printed.")] = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Make a network: its file, a secret key per node (readable by you only) and one folder per node.
 
@@ -47,7 +42,7 @@ def init(
 
     plan = _make_plan(nodes, stakes, base_port, host, name, like)
     made = create_home(home, plan, create_database)
-    if output is Output.JSON:
+    if output is OutputFormat.JSON:
         typer.echo(json.dumps(describe_home(made), indent=2))
     else:
         _print_table(made)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from sequencer.cli.output import OutputFormat, OutputOption
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -21,13 +23,6 @@ _STALLED = (
     "nothing was finalized: the messages were lost or too slow for the simulated time. "
     "Lower --loss or --latency-ms, or raise --duration"
 )
-
-
-class Output(StrEnum):
-    """Shape of what goes to stdout."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 class Signatures(StrEnum):
@@ -52,7 +47,7 @@ def simulate(
     sync_ms: Annotated[float, typer.Option(help="How long a disk sync takes.", min=0)] = 0.0,
     rate: Annotated[int, typer.Option(help="Transactions per second.", min=0)] = 1000,
     signatures: Annotated[Signatures, typer.Option(help="Signature scheme.")] = Signatures.SIMULATED,
-    output: Annotated[Output, typer.Option("--output", "-o", help="Shape of the report on stdout.")] = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Run a whole network on virtual time and report what it decided, how fast, and the hash that replays it."""
     from netsim.checkers import Violation
@@ -121,8 +116,8 @@ def _progress(settings: "SimulationSettings") -> "Iterator[Callable[[float, int]
         yield lambda elapsed, height: progress.update(task, completed=elapsed, height=height)
 
 
-def _show(report: "SimulationReport", output: Output) -> None:
-    if output is Output.JSON:
+def _show(report: "SimulationReport", output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
         from dataclasses import asdict
 
         import msgspec

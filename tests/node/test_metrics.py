@@ -54,7 +54,9 @@ def test_build_info_names_what_runs(metrics: NodeMetrics) -> None:
 
 def test_two_nodes_in_one_process_count_apart(metrics: NodeMetrics) -> None:
     other = NodeMetrics("1.2.3", "testnet", "n1")
-    metrics.bytes_sent.inc(10)
+    metrics.watch_traffic(lambda: 3, lambda: 10)
+    other.watch_traffic(lambda: 0, lambda: 0)
+    assert read(metrics, "sequencer_network_received_bytes_total") == 3
     assert read(metrics, "sequencer_network_sent_bytes_total") == 10
     assert read(other, "sequencer_network_sent_bytes_total") == 0
 
@@ -96,11 +98,11 @@ def test_orphaned_proposals_are_forgotten_oldest_first(metrics: NodeMetrics) -> 
 def test_votes_are_counted_by_kind_and_status_and_other_messages_not(metrics: NodeMetrics) -> None:
     vote = QuorumVote(Epoch(0), View(1), Commitment(bytes(32)), ValidatorId(0), b"")
     metrics.count_message(vote, "sent")
-    metrics.count_message(vote, "refused")
-    metrics.count_message(vote, "refused")
+    metrics.count_message(vote, "received")
+    metrics.count_message(vote, "received")
     metrics.count_message(LeafRequest(Commitment(bytes(32))), "sent")
     assert read(metrics, "sequencer_votes_total", kind="quorum", status="sent") == 1
-    assert read(metrics, "sequencer_votes_total", kind="quorum", status="refused") == 2
+    assert read(metrics, "sequencer_votes_total", kind="quorum", status="received") == 2
     assert read(metrics, "sequencer_votes_total", kind="timeout", status="sent") == 0
 
 
