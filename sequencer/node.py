@@ -62,7 +62,7 @@ from sequencer.ingress import open_frame
 from sequencer.mempool import Admission, Mempool
 from sequencer.metrics import NodeMetrics
 from sequencer.network_config import NetworkConfig
-from sequencer.payload import Hash, PayloadCache, PayloadError, Transaction, encode_payload
+from sequencer.payload import EMPTY_PAYLOAD, Hash, Payload, PayloadCache, PayloadError, Transaction, encode_payload
 from sequencer.storage import Recovered, Storage
 from sequencer.transport import Delivery, Found, Item, Lost, Transport
 from sequencer.waiters import FinalityWaiters
@@ -384,6 +384,13 @@ class Node:
             return False
         return self._application.accept(payload, block.leaf)
 
+    def _open_unchecked(self, block: Block) -> Payload:
+        """A block that only its leader vouches for: what cannot be read holds no transaction."""
+        try:
+            return self.payloads.open(block)
+        except PayloadError:
+            return EMPTY_PAYLOAD
+
     def _select_decided(self, hashes: Collection[Hash]) -> set[Hash]:
         """Which of these are decided, those of the current turn included."""
         decided = self.storage.select_decided(hashes)
@@ -409,8 +416,8 @@ class Node:
         """L6: tell the replica, once per view, that an honest leader has something to propose."""
         if self._pressed_view == self._replica.view or not len(self._mempool):
             return
-        undecided = [self.payloads.open(block).hash_set for block in self._replica.undecided]
-        if self._mempool.has_besides(undecided):
+        undecided = map(self._open_unchecked, self._replica.undecided)
+        if self._mempool.has_besides([payload.hash_set for payload in undecided]):
             self._pressed_view = self._replica.view
             self._drive(TransactionsWaiting())
 

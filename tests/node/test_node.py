@@ -71,6 +71,22 @@ async def test_voters_refuse_a_leader_that_repeats_a_decided_transaction(
         assert fleet.applications[0].transactions == [b"once"]
 
 
+@pytest.mark.parametrize("unreadable", [[b""], [b"twice", b"twice"]])
+async def test_a_payload_that_nobody_can_read_costs_its_leader_the_view_and_the_others_nothing(
+    autojump_clock: MockClock, tmp_path: Path, unreadable: list[bytes]
+) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        await fleet.wait_height(2)
+        fleet.nodes[1]._mempool.take = lambda bytes_max, exclude=(): unreadable  # type: ignore[method-assign]
+        for transaction in TRANSACTIONS[:6]:
+            fleet.submit(0, transaction)
+            await fleet.wait_height(fleet.get_height(0) + 2, [0, 2, 3])
+        await fleet.wait_decided(*TRANSACTIONS[:6])
+        page = fleet.nodes[0].metrics.render()[0].decode()
+        reason = "empty_transaction" if unreadable == [b""] else "repeated_transaction"
+        assert f'sequencer_dropped_frames_total{{reason="{reason}"}}' in page, "the leader had its turn"
+
+
 async def test_the_leader_dies_and_what_it_alone_had_been_given_goes_to_the_next(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
