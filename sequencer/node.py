@@ -166,11 +166,12 @@ class Node:
             self._replay()
             self._drive(Started())
             while True:
-                self._try_build()
+                has_built = self._try_build()
                 self._press()
                 self._forward()
                 await self._commit()
-                await self._take_items()
+                # What was built may have ended the view (alone, or on a late QC): then the next payload is due now.
+                await self._take_items(trio.current_time() if has_built else self._next_deadline())
 
     # What the API calls
 
@@ -221,9 +222,9 @@ class Node:
 
     # A turn
 
-    async def _take_items(self) -> None:
-        """Wait for the inbox or the next deadline, then take all that has arrived, up to a bound."""
-        with trio.move_on_at(self._next_deadline()):
+    async def _take_items(self, deadline: float) -> None:
+        """Wait for the inbox or the deadline (Trio's clock), then take all that has arrived, up to a bound."""
+        with trio.move_on_at(deadline):
             self._take(await self._inbox.receive())
             for _ in range(TURN_ITEMS_MAX - 1):
                 try:
@@ -398,19 +399,24 @@ class Node:
             decided |= deciding.intersection(hashes)
         return decided
 
-    def _try_build(self) -> None:
-        """L6: the leader proposes as soon as there is something to propose, or when it has waited long enough."""
+    def _try_build(self) -> bool:
+        """L6: the leader proposes as soon as there is something to propose, or when it has waited long enough.
+
+        Whether it did.
+        """
         build = self._build
         if build is None:
-            return
+            return False
         if build.view != self._replica.view:
             self._build = None
-            return
+            return False
         exclude = [self.payloads.open(ancestor).hash_set for ancestor in build.ancestors]
         transactions = self._mempool.take(build.bytes_max, exclude) if build.bytes_max else []
-        if transactions or self._clock.now() >= build.deadline:
-            self._build = None
-            self._drive(PayloadBuilt(build.view, build.parent, encode_payload(transactions)))
+        if not transactions and self._clock.now() < build.deadline:
+            return False
+        self._build = None
+        self._drive(PayloadBuilt(build.view, build.parent, encode_payload(transactions)))
+        return True
 
     def _press(self) -> None:
         """L6: tell the replica, once per view, that an honest leader has something to propose."""

@@ -177,6 +177,19 @@ async def test_all_at_once_down_and_up_in_any_order_loses_nothing(
             assert block.commitment == longest[-1], "a decided leaf is never lost"
 
 
+async def test_a_node_alone_decides_block_after_block_without_waiting_for_anybody(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_fleet(tmp_path, nodes=1) as fleet:
+        await fleet.wait_height(2)
+        five_blocks = [b"%d" % number + bytes(200_000) for number in range(45)]
+        assert set(fleet.submit(0, *five_blocks)) == {Admission.ACCEPTED}
+        started, height = trio.current_time(), fleet.get_height(0)
+        await fleet.wait_decided(*five_blocks)
+        assert fleet.get_height(0) >= height + 5
+        assert trio.current_time() - started < 0.01
+
+
 async def test_a_frozen_network_holds_its_transactions_until_it_thaws(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
