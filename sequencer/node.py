@@ -187,9 +187,9 @@ class Node:
             self._wake()
         return admissions
 
-    async def wait_finalized(self, hashes: Sequence[Hash]) -> None:
-        """Return when every one of these transactions is decided and durable here."""
-        await self._waiters.wait(hashes, self.storage.select_decided)
+    async def wait_finalized(self, hashes: Sequence[Hash]) -> bool:
+        """True once all of these transactions are decided and durable here, False as soon as one has expired."""
+        return await self._waiters.wait(hashes, self.storage.select_decided)
 
     def is_pending(self, transaction_hash: Hash) -> bool:
         """Accepted, and not yet final for everyone to see."""
@@ -453,7 +453,7 @@ class Node:
     async def _expire(self) -> None:
         while True:
             await trio.sleep(EXPIRY_INTERVAL_SECONDS)
-            self._mempool.expire(trio.current_time())
+            self._waiters.on_expire(self._mempool.expire(trio.current_time()))
 
 
 def _chunk(transactions: Sequence[bytes], bytes_max: int) -> Iterable[tuple[bytes, ...]]:

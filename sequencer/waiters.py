@@ -1,76 +1,60 @@
-"""Waiting until transactions are finalized: one event per waiting batch, one set operation per batch and decide."""
+"""Waiting until transactions are final: one event per waiting batch, one set operation per batch and decide."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 
 import trio
 
 from sequencer.payload import Hash
 
 
-class FinalityWatch:
-    """One batch that someone waits for. Made by `FinalityWaiters.watch`."""
+class _Wait:
+    """One batch that someone waits for."""
 
-    def __init__(self, hashes: Collection[Hash]) -> None:
-        self.remaining = set(hashes)
-        """Hashes that are not finalized yet."""
-        self._count = len(self.remaining)
-        self._done = trio.Event()
+    __slots__ = ("has_expired", "is_over", "remaining")
 
-    @property
-    def finalized(self) -> int:
-        """How many distinct transactions of the batch are finalized by now."""
-        return self._count - len(self.remaining)
-
-    def discard(self, hashes: AbstractSet[Hash]) -> None:
-        """These are finalized, or need no waiting for another reason."""
-        self.remaining.difference_update(hashes)
-        if not self.remaining:
-            self._done.set()
-
-    async def wait(self) -> None:
-        """Until nothing remains. Bound it with a cancel scope: a transaction may also expire."""
-        await self._done.wait()
+    def __init__(self, remaining: set[Hash]) -> None:
+        self.remaining = remaining
+        self.has_expired = False
+        self.is_over = trio.Event()
 
 
 class FinalityWaiters:
-    """Every batch that someone waits for, told of each decide."""
+    """Every batch that someone waits for, told of each decide and of what expires."""
 
     def __init__(self) -> None:
-        self._watches: dict[FinalityWatch, None] = {}
+        self._waits: dict[_Wait, None] = {}
 
     def __len__(self) -> int:
-        return len(self._watches)
-
-    @contextmanager
-    def watch(
-        self, hashes: Collection[Hash], select_decided: Callable[[Collection[Hash]], AbstractSet[Hash]]
-    ) -> Iterator[FinalityWatch]:
-        """Watch these transactions while the block lasts; what is decided already, by `select_decided`, is discarded.
-
-        Afterwards the watch still says what was reached, so that a caller who gave up knows.
-        """
-        watch = FinalityWatch(hashes)
-        watch.discard(select_decided(hashes))
-        self._watches[watch] = None
-        try:
-            yield watch
-        finally:
-            del self._watches[watch]
+        return len(self._waits)
 
     async def wait(
         self, hashes: Collection[Hash], select_decided: Callable[[Collection[Hash]], AbstractSet[Hash]]
-    ) -> int:
-        """Until all of them are finalized; returns how many distinct ones they are."""
-        with self.watch(hashes, select_decided) as watch:
-            await watch.wait()
-            return watch.finalized
+    ) -> bool:
+        """True once all of these are final, False as soon as one of them has expired undecided.
 
-    def on_decide(self, hashes: Collection[Hash]) -> None:
+        What `select_decided` returns needs no waiting. The caller bounds the time.
+        """
+        wait = _Wait(set(hashes) - select_decided(hashes))
+        if not wait.remaining:
+            return True
+        self._waits[wait] = None
+        try:
+            await wait.is_over.wait()
+        finally:
+            del self._waits[wait]
+        return not wait.has_expired
+
+    def on_decide(self, hashes: AbstractSet[Hash]) -> None:
         """These transactions are final, and `select_decided` knows it."""
-        if not self._watches:
-            return
-        decided = hashes if isinstance(hashes, AbstractSet) else frozenset(hashes)
-        for watch in self._watches:
-            watch.discard(decided)
+        for wait in self._waits:
+            wait.remaining -= hashes
+            if not wait.remaining:
+                wait.is_over.set()
+
+    def on_expire(self, hashes: Collection[Hash]) -> None:
+        """These left the mempool undecided: nothing here sees to them any more."""
+        for wait in self._waits:
+            if not wait.remaining.isdisjoint(hashes):
+                wait.has_expired = True
+                wait.is_over.set()

@@ -87,8 +87,8 @@ class NodeView(Protocol):
         """One answer per transaction, in order. `hashes[i]` is the SHA-256 of `transactions[i]`."""
         ...
 
-    async def wait_finalized(self, hashes: Sequence[bytes]) -> None:
-        """Returns when every one of these transactions is decided; at once when all are. May be cancelled."""
+    async def wait_finalized(self, hashes: Sequence[bytes]) -> bool:
+        """True once all of these transactions are decided, False as soon as one has expired. May be cancelled."""
         ...
 
     def is_pending(self, transaction_hash: bytes) -> bool:

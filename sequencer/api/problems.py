@@ -48,6 +48,7 @@ MEMPOOL_FULL: Final = Kind("mempool_full", 429, "The mempool is full")
 INTERNAL: Final = Kind("internal", 500, "The node failed to answer")
 NOT_READY: Final = Kind("not_ready", 503, "The node is not ready")
 SHUTTING_DOWN: Final = Kind("shutting_down", 503, "The node is shutting down")
+TRANSACTION_EXPIRED: Final = Kind("transaction_expired", 504, "It was pending for too long")
 NOT_FINALIZED_IN_TIME: Final = Kind("not_finalized_in_time", 504, "Not finalized within the time given")
 
 _BY_STATUS: Final = {

@@ -27,6 +27,7 @@ from sequencer.api.problems import (
     NOT_FINALIZED_IN_TIME,
     SHUTTING_DOWN,
     TRANSACTION_EMPTY,
+    TRANSACTION_EXPIRED,
     TRANSACTION_TOO_LARGE,
     Problem,
 )
@@ -179,6 +180,12 @@ class Submit:
                 return
             case Ended.CLIENT_GONE:
                 raise ClientDisconnect
+            case Ended.EXPIRED:
+                raise Problem(
+                    TRANSACTION_EXPIRED,
+                    "This node has given up on what was not final in time (mempool_expiry_ms); another one may still "
+                    "have it. Send the same again, nothing is ordered twice.",
+                )
             case Ended.TOO_LATE:
                 raise Problem(
                     NOT_FINALIZED_IN_TIME,

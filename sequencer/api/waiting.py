@@ -1,6 +1,7 @@
 """Waiting for finality on behalf of a client.
 
-It ends with the last transaction, with the client's patience, when the client goes away, or when the node goes down.
+It ends with the last transaction, with the first that expires, with the client's patience, when the client goes away,
+or when the node goes down.
 """
 
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ class Ended(Enum):
     """Why a wait is over."""
 
     FINALIZED = "finalized"
+    EXPIRED = "expired"
     TOO_LATE = "too late"
     CLIENT_GONE = "client gone"
     CLOSING = "closing"
@@ -72,6 +74,5 @@ async def wait_finalized(
 
             nursery.start_soon(watch_client, request.receive)
             nursery.start_soon(watch_closing)
-            await node.wait_finalized(hashes)
-            end(Ended.FINALIZED)
+            end(Ended.FINALIZED if await node.wait_finalized(hashes) else Ended.EXPIRED)
     return ended

@@ -159,7 +159,7 @@ def _send(nodes: _Nodes, batch: list[bytes], wait_seconds: float | None) -> dict
                 case "mempool_full":
                     # What was taken counts as duplicate the next time, so nothing is lost or doubled.
                     time.sleep(FULL_RETRY_SECONDS)
-                case "not_finalized_in_time":
+                case "not_finalized_in_time" | "transaction_expired":
                     raise CommandError(str(problem), ExitCode.INCONCLUSIVE) from problem
                 case _:
                     raise

@@ -33,6 +33,7 @@ from tests.node.mesh import Keyring
 MSGPACK = "application/vnd.msgpack"
 NDJSON = "application/x-ndjson"
 MEMPOOL_BYTES_MAX = 1024 * 1024
+MEMPOOL_EXPIRY_SECONDS = 300
 
 
 class Nobody:
@@ -95,7 +96,7 @@ async def open_node(folder: Path, *, validators: int) -> AsyncIterator[tuple[Nod
             transport=Nobody(),
             application=Opaque(),
             metrics=NodeMetrics("1.2.3", network.name, "n0"),
-            mempool_limits=MempoolLimits(MEMPOOL_BYTES_MAX, expiry_seconds=300),
+            mempool_limits=MempoolLimits(MEMPOOL_BYTES_MAX, MEMPOOL_EXPIRY_SECONDS),
             clock=NodeClock(),
         )
         async with trio.open_nursery() as nursery:

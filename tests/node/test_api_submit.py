@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sequencer.api.encoding import BATCH_TRANSACTIONS_MAX
 from sequencer.api.submit import BATCH_BYTES_MAX
 from sequencer.metrics import SUBMISSION_RESULTS
-from tests.node.api_world import MEMPOOL_BYTES_MAX, MSGPACK, NDJSON, World, open_world
+from tests.node.api_world import MEMPOOL_BYTES_MAX, MEMPOOL_EXPIRY_SECONDS, MSGPACK, NDJSON, World, open_world
 
 HEX_TX = "0x" + b"a transaction".hex()
 
@@ -82,6 +82,17 @@ async def test_waiting_too_long_is_a_gateway_timeout_and_leaves_nothing_behind(
     assert response.json()["code"] == "not_finalized_in_time"
     assert trio.current_time() - started == pytest.approx(7.5, abs=0.1)
     assert trio.lowlevel.current_statistics().tasks_living == tasks
+    assert count_pending(stuck) == 1
+
+
+async def test_who_waits_for_what_expires_is_told_at_once(stuck: World, autojump_clock: MockClock) -> None:
+    await stuck.post_one(b"a transaction")
+    await trio.sleep(MEMPOOL_EXPIRY_SECONDS)
+    started = trio.current_time()
+    response = await stuck.post_batch([b"a transaction", b"a newer one"], "?wait=finalized&timeout_s=300")
+    assert response.status_code == 504
+    assert response.json()["code"] == "transaction_expired"
+    assert trio.current_time() - started < MEMPOOL_EXPIRY_SECONDS / 4
     assert count_pending(stuck) == 1
 
 
