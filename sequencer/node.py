@@ -11,8 +11,7 @@ that.
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from time import perf_counter
 from typing import assert_never
 
@@ -48,7 +47,13 @@ from consensus.events import (
     TransactionsWaiting,
 )
 from consensus.leaf import Block, compute_leaf_commitment
-from consensus.messages import LeafRequest, QuorumProposal, RangeRequest, TransactionForward, encode
+from consensus.messages import (
+    LeafRequest,
+    QuorumProposal,
+    RangeRequest,
+    TransactionForward,
+    encode,
+)
 from consensus.replica import Replica
 from consensus.safety import SafetyRules
 from consensus.schedule import StakeWeightedRotation
@@ -59,13 +64,13 @@ from sequencer.api.node_view import NodeStatus
 from sequencer.application import Application
 from sequencer.clock import NodeClock
 from sequencer.ingress import open_frame
-from sequencer.mempool import Admission, Mempool
+from sequencer.mempool import Admission
 from sequencer.metrics import NodeMetrics
 from sequencer.network_config import NetworkConfig
-from sequencer.payload import EMPTY_PAYLOAD, Hash, Payload, PayloadCache, PayloadError, Transaction, encode_payload
+from sequencer.payload import Hash, PayloadCache, PayloadError, Transaction, encode_payload
 from sequencer.storage import Recovered, Storage
+from sequencer.transactions import MempoolLimits, Transactions
 from sequencer.transport import Delivery, Found, Item, Lost, Transport
-from sequencer.waiters import FinalityWaiters
 
 log = structlog.get_logger("node")
 
@@ -75,19 +80,11 @@ TURN_ITEMS_MAX = 64
 """Reads that one turn takes: enough to share a sync among all peers, few enough that a vote never waits long."""
 FORWARD_LEADERS = 2
 """How many of the next leaders a transaction is forwarded to: the second one covers for the first."""
-FORWARD_BYTES_MAX = 1024 * 1024
-"""Transactions in one forwarded frame, so that a vote behind it does not wait long."""
 REPLAY_BLOCKS = 256
 REPLAY_BYTES = 8 * 1024 * 1024
 """Decided blocks that are read in one go for an application that is behind."""
 EXPIRY_INTERVAL_SECONDS = 1.0
 """How often the mempool drops what has expired."""
-
-
-@dataclass(frozen=True, slots=True)
-class MempoolLimits:
-    bytes_max: int
-    expiry_seconds: float
 
 
 class Wake:
@@ -125,12 +122,8 @@ class Node:
         self._transport = transport
         self._application = application
         self._clock = clock
-        self._waiters = FinalityWaiters()
-        self._mempool = Mempool(
-            bytes_max=mempool_limits.bytes_max,
-            transaction_bytes_max=network.transactions.transaction_bytes_max,
-            expiry_seconds=mempool_limits.expiry_seconds,
-            select_decided=self._select_decided,
+        self._transactions = Transactions(
+            mempool_limits, network.transactions.transaction_bytes_max, payloads, storage.select_decided
         )
         context = network.context()
         self._validator = MessageValidator(context)
@@ -147,14 +140,12 @@ class Node:
         self._turn: list[Effect] = []
         self._timers: dict[Timer, float] = {}
         self._build: BuildPayload | None = None
-        self._deciding: list[frozenset[Hash]] = []
-        self._forwards: list[Transaction] = []
         self._pressed_view: View | None = None
         self._announced = recovered.tip
         self._has_decided = False
         self._woken = False
         self._send_inbox, self._inbox = trio.open_memory_channel[Item | Wake](INBOX_ITEMS_MAX)
-        metrics.watch_mempool(lambda: len(self._mempool), lambda: self._mempool.bytes)
+        metrics.watch_mempool(lambda: len(self._transactions), lambda: self._transactions.bytes)
         metrics.watch_peers(lambda: len(transport.connected))
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -177,24 +168,18 @@ class Node:
 
     def submit(self, transactions: Sequence[Transaction], hashes: Sequence[Hash]) -> list[Admission]:
         """Take transactions from a client: into the mempool, and on to the next leaders."""
-        admissions = self._mempool.add(transactions, hashes)
-        self._forwards += [
-            transaction
-            for transaction, admission in zip(transactions, admissions, strict=True)
-            if admission is Admission.ACCEPTED
-        ]
-        if self._forwards:
+        admissions = self._transactions.submit(transactions, hashes)
+        if self._transactions.has_forwards:
             self._wake()
         return admissions
 
     async def wait_finalized(self, hashes: Sequence[Hash]) -> bool:
         """True once all of these transactions are decided and durable here, False as soon as one has expired."""
-        return await self._waiters.wait(hashes, self.storage.select_decided)
+        return await self._transactions.wait_finalized(hashes)
 
     def is_pending(self, transaction_hash: Hash) -> bool:
         """Accepted, and not yet final for everyone to see."""
-        deciding = any(transaction_hash in hashes for hashes in self._deciding)
-        return deciding or self._mempool.contains(transaction_hash)
+        return self._transactions.is_pending(transaction_hash)
 
     def status(self) -> NodeStatus:
         replica = self._replica
@@ -207,8 +192,8 @@ class Node:
             high_qc_view=replica.high_qc.view,
             is_behind=replica.is_behind,
             peers=self._transport.connected,
-            mempool_transactions=len(self._mempool),
-            mempool_bytes=self._mempool.bytes,
+            mempool_transactions=len(self._transactions),
+            mempool_bytes=self._transactions.bytes,
             uptime_seconds=trio.current_time() - self._started_at,
         )
 
@@ -269,7 +254,7 @@ class Node:
                 if response is not None:
                     self._transport.send(sender, encode(response))
             case TransactionForward(transactions):
-                self._mempool.add(transactions)
+                self._transactions.add_forwarded(transactions)
             case Received(_, item):
                 message = item.vote if isinstance(item, Deferred) else item.message
                 self.metrics.count_message(message, "received")
@@ -292,15 +277,8 @@ class Node:
                         self._timers[timer] = self._clock.to_trio_time(deadline)
                     case _:
                         if isinstance(effect, Decide):
-                            self._note_decide(effect)
+                            self._transactions.on_decide(effect.blocks)
                         self._turn.append(effect)
-
-    def _note_decide(self, decide: Decide) -> None:
-        """From here on these transactions are not proposed again, although nobody is told before the write."""
-        for block in decide.blocks:
-            hashes = self.payloads.open(block).hash_set
-            self._deciding.append(hashes)
-            self._mempool.on_decide(hashes)
 
     def _replay(self) -> None:
         """Decided and durable, but the process ended before its application took it."""
@@ -321,7 +299,7 @@ class Node:
             await self.storage.append(turn)
             if turn.must_sync:
                 self.metrics.fsync_seconds.observe(perf_counter() - started)
-        self._deciding.clear()
+        self._transactions.on_durable()
         for effect in turn.release:
             self._release(effect)
 
@@ -359,7 +337,7 @@ class Node:
             payload = self.payloads.open(block)
             transactions += len(payload.hashes)
             self._application.on_decide(block, payload)
-            self._waiters.on_decide(payload.hash_set)
+            self._transactions.on_final(payload)
         self._has_decided = True
         self._announced = blocks[-1]
         self.metrics.on_decide(blocks, transactions, trio.current_time())
@@ -377,27 +355,7 @@ class Node:
         except PayloadError as error:
             self._drop(block.leaf.proposer, error.reason, error.detail)
             return False
-        if payload.largest_transaction_bytes > self.network.transactions.transaction_bytes_max:
-            return False
-        if any(not payload.hash_set.isdisjoint(self.payloads.open(ancestor).hash_set) for ancestor in ancestors):
-            return False
-        if self._select_decided(payload.hash_set - self._mempool.select_pending(payload.hash_set)):
-            return False
-        return self._application.accept(payload, block.leaf)
-
-    def _open_unchecked(self, block: Block) -> Payload:
-        """A block that only its leader vouches for: what cannot be read holds no transaction."""
-        try:
-            return self.payloads.open(block)
-        except PayloadError:
-            return EMPTY_PAYLOAD
-
-    def _select_decided(self, hashes: Collection[Hash]) -> set[Hash]:
-        """Which of these are decided, those of the current turn included."""
-        decided = self.storage.select_decided(hashes)
-        for deciding in self._deciding:
-            decided |= deciding.intersection(hashes)
-        return decided
+        return self._transactions.may_follow(payload, ancestors) and self._application.accept(payload, block.leaf)
 
     def _try_build(self) -> bool:
         """L6: the leader proposes as soon as there is something to propose, or when it has waited long enough.
@@ -410,8 +368,7 @@ class Node:
         if build.view != self._replica.view:
             self._build = None
             return False
-        exclude = [self.payloads.open(ancestor).hash_set for ancestor in build.ancestors]
-        transactions = self._mempool.take(build.bytes_max, exclude) if build.bytes_max else []
+        transactions = self._transactions.take(build.bytes_max, build.ancestors) if build.bytes_max else []
         if not transactions and self._clock.now() < build.deadline:
             return False
         self._build = None
@@ -420,24 +377,20 @@ class Node:
 
     def _press(self) -> None:
         """L6: tell the replica, once per view, that an honest leader has something to propose."""
-        if self._pressed_view == self._replica.view or not len(self._mempool):
-            return
-        undecided = map(self._open_unchecked, self._replica.undecided)
-        if self._mempool.has_besides([payload.hash_set for payload in undecided]):
+        if self._pressed_view != self._replica.view and self._transactions.has_besides(self._replica.undecided):
             self._pressed_view = self._replica.view
             self._drive(TransactionsWaiting())
 
     def _forward(self) -> None:
-        """What clients gave us goes to the next leaders; it also stays here until it is decided or expires."""
-        if not self._forwards:
+        """What clients gave us goes to the next leaders."""
+        if not self._transactions.has_forwards:
             return
-        transactions, self._forwards = self._forwards, []
         leaders = [
             leader for leader in self._replica.compute_next_leaders(FORWARD_LEADERS) if leader != self.validator_id
         ]
-        frames = [encode(TransactionForward(chunk)) for chunk in _chunk(transactions, FORWARD_BYTES_MAX)]
-        for leader in leaders:
-            for frame in frames:
+        for forward in self._transactions.take_forwards():
+            frame = encode(forward)
+            for leader in leaders:
                 self._transport.send(leader, frame)
 
     def _wake(self) -> None:
@@ -453,17 +406,4 @@ class Node:
     async def _expire(self) -> None:
         while True:
             await trio.sleep(EXPIRY_INTERVAL_SECONDS)
-            self._waiters.on_expire(self._mempool.expire(trio.current_time()))
-
-
-def _chunk(transactions: Sequence[bytes], bytes_max: int) -> Iterable[tuple[bytes, ...]]:
-    chunk: list[bytes] = []
-    size = 0
-    for transaction in transactions:
-        if chunk and size + len(transaction) > bytes_max:
-            yield tuple(chunk)
-            chunk, size = [], 0
-        chunk.append(transaction)
-        size += len(transaction)
-    if chunk:
-        yield tuple(chunk)
+            self._transactions.expire(trio.current_time())

@@ -19,9 +19,10 @@ from sequencer.clock import NodeClock
 from sequencer.config import LoadedNode
 from sequencer.keys import load_key
 from sequencer.metrics import NodeMetrics
-from sequencer.node import MempoolLimits, Node
+from sequencer.node import Node
 from sequencer.payload import PayloadCache
 from sequencer.storage.sqlite import SqliteStorage
+from sequencer.transactions import MempoolLimits
 from sequencer.transport.handshake import Identity
 from sequencer.transport.tcp import TcpTransport
 

@@ -22,11 +22,12 @@ from sequencer.api.server import open_listener, serve_api
 from sequencer.application import Opaque
 from sequencer.clock import NodeClock
 from sequencer.metrics import NodeMetrics
-from sequencer.node import MempoolLimits, Node
+from sequencer.node import Node
 from sequencer.payload import PayloadCache
 from sequencer.ports import Address
 from sequencer.storage.schema import create_database
 from sequencer.storage.sqlite import SqliteStorage
+from sequencer.transactions import MempoolLimits
 from sequencer.transport import Inbox
 from tests.node.mesh import Keyring
 

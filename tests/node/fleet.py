@@ -16,10 +16,11 @@ from sequencer.application import Opaque
 from sequencer.clock import NodeClock
 from sequencer.mempool import Admission
 from sequencer.metrics import NodeMetrics
-from sequencer.node import MempoolLimits, Node
+from sequencer.node import Node
 from sequencer.payload import Payload, PayloadCache, compute_hashes
 from sequencer.storage import create_database
 from sequencer.storage.sqlite import SqliteStorage
+from sequencer.transactions import MempoolLimits
 from sequencer.transport import Delivery, Found, Item, Lost
 from tests.node.mesh import Keyring
 
