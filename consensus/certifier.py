@@ -13,6 +13,7 @@ from consensus.certificates import (
 from consensus.context import EpochContext
 from consensus.effects import Drop, Report
 from consensus.evidence import DoubleFinalize, DoubleVote
+from consensus.leaf import Block
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote, Vote
 from consensus.tally import Conflict, Forged, Quorum, TimeoutTally, VoteTally, select_high_qc
 from consensus.types import View
@@ -32,9 +33,17 @@ class Certifier:
         self._finalizes: VoteTally[FinalizeVote] = VoteTally(context.stake_table, validator.is_genuine)
         self._timeouts = TimeoutTally(context.stake_table)
         self._qcs: dict[View, QuorumCertificate] = {}
+        self._fcs: dict[View, FinalityCertificate] = {}
 
-    def get_qc(self, view: View) -> QuorumCertificate | None:
-        return self._qcs.get(view)
+    def get_qc_of(self, block: Block) -> QuorumCertificate | None:
+        """The QC of exactly this block."""
+        qc = self._qcs.get(block.leaf.view)
+        return qc if qc is not None and qc.leaf == block.commitment else None
+
+    def get_fc_of(self, block: Block) -> FinalityCertificate | None:
+        """The FC of exactly this block."""
+        fc = self.find_fc(block.leaf.view)
+        return fc if fc is not None and fc.leaf == block.commitment else None
 
     def note_qc(self, qc: QuorumCertificate) -> bool:
         """Remember a verified QC; False when one of its view is known already."""
@@ -84,13 +93,20 @@ class Certifier:
         return fc, findings
 
     def find_fc(self, view: View) -> FinalityCertificate | None:
-        """The FC of this view, once both its votes and its QC are here, in whichever order they came."""
+        """The FC of this view: one that came, or one made of its votes and its QC, in whichever order they came."""
+        if view in self._fcs:
+            return self._fcs[view]
         quorum, qc = self._finalizes.get_quorum(view), self._qcs.get(view)
         if quorum is None or qc is None or qc.leaf != quorum.leaf:
             return None
         fc = assemble_finality_certificate(self._context.scheme, self._context.stake_table, qc, quorum.signatures)
         self._verified.remember(fc)
+        self._fcs[view] = fc
         return fc
+
+    def note_fc(self, fc: FinalityCertificate) -> None:
+        """Remember a verified FC whose leaf is not here yet: any of them decides, not only the newest."""
+        self._fcs.setdefault(fc.view, fc)
 
     def add_timeout(self, vote: TimeoutVote) -> TimeoutCertificate | None:
         """R7: TimeoutVotes of success_threshold make the TC of their view."""
@@ -114,5 +130,5 @@ class Certifier:
         """L4: nothing about views below this one is needed any more."""
         self._votes.forget_below(view)
         self._finalizes.forget_below(view)
-        for old in [known for known in self._qcs if known < view]:
-            del self._qcs[old]
+        self._qcs = {known: qc for known, qc in self._qcs.items() if known >= view}
+        self._fcs = {known: fc for known, fc in self._fcs.items() if known >= view}

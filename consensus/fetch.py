@@ -67,10 +67,11 @@ class Fetcher:
 
     def want(self, commitment: Commitment, view: View, holders: Sequence[ValidatorId], due: Microseconds) -> None:
         """Ask for this leaf, certified in `view`, from `due` on, unless it comes by itself; `holders` are asked
-        first.
+        first. Of an orphan it is the lowest missing ancestor that is asked for.
         """
-        known = commitment in self._wanted or commitment in self._orphans or commitment in self._chain
-        if known or not self._peers:
+        while (orphan := self._orphans.get(commitment)) is not None:
+            commitment, view = orphan.leaf.parent, orphan.leaf.justify_qc.view
+        if not self._peers or commitment in self._wanted or commitment in self._chain:
             return
         if len(self._wanted) >= WANTED_MAX:
             del self._wanted[next(iter(self._wanted))]

@@ -172,10 +172,11 @@ class Replica:
         record = self._safety.record
         self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_view_timer(self._now)))
         self._emit(Broadcast(StatusRequest(self._context.epoch, self.view)))
-        for vote in (record.last_vote, record.last_finalize):
-            if vote is not None:
-                self._emit(Broadcast(vote))
-                self._count_vote(vote, genuine=True)
+        votes = [vote for vote in (record.last_vote, record.last_finalize) if vote is not None]
+        if votes:  # with a sync of their own: a killed process may have left its record unsynced
+            self._persist(*(Broadcast(vote) for vote in votes))
+        for vote in votes:
+            self._count_vote(vote, genuine=True)
         self._on_qc(record.high_qc)
         proposed = None if record.proposed_leaf is None else self._chain.get(record.proposed_leaf)
         if proposed is not None and proposed.leaf.view == self.view:
@@ -267,6 +268,7 @@ class Replica:
             self._emit(SetTimer(Timer.VIEW, self._pacemaker.deadline))
         elif timer is Timer.VIEW:
             self._time_out("timer")
+            self._on_qc(self.high_qc)  # asks for its leaf once more, should that still be missing
 
     def _on_payload_built(self, built: PayloadBuilt) -> None:
         """R2: the leader proposes, unless its view is over."""
@@ -295,15 +297,17 @@ class Replica:
 
     def _on_qc(self, qc: QuorumCertificate) -> None:
         """R5, then R1: raise `high_qc`, finalize if the leaf is here, then enter the next view."""
-        if qc.view < self.tip.leaf.view or not self._certifier.note_qc(qc):
+        if qc.view < self.tip.leaf.view:
+            return
+        if qc.leaf not in self._chain:  # also when the QC is known: bounded buffers may have lost the leaf since
+            self._want(qc)
+        if not self._certifier.note_qc(qc):
             return
         self._safety.raise_high_qc(qc)
-        if qc.leaf in self._chain:
-            self._finalize(qc)
-        else:
-            self._want(qc)
+        self._finalize(qc)
         self._enter(qc)
         self._on_fc(self._certifier.find_fc(qc.view))
+        self._lead()
 
     def _on_tc(self, tc: TimeoutCertificate | None) -> None:
         if tc is not None:
@@ -322,7 +326,9 @@ class Replica:
         path = self._chain.compute_path(fc.leaf)
         if path is not None:
             self._advance(path, fc)
-        elif self._pending_fc is None or fc.view > self._pending_fc.view:
+            return
+        self._certifier.note_fc(fc)
+        if self._pending_fc is None or fc.view > self._pending_fc.view:
             self._pending_fc = fc
             self._want(fc.qc)
 
@@ -402,7 +408,7 @@ class Replica:
     def _lead(self) -> None:
         """R2: the leader of this view asks for a payload on top of its highest QC's leaf, once it holds that leaf."""
         is_mine = self.leader == self._id and self._safety.record.proposed_view < self.view
-        if not is_mine or self._is_building or self._has_timed_out or self.high_block is None:
+        if not is_mine or self._is_building or self._is_view_over or self.high_block is None:
             return
         # The first leaf after a start is not held back: it shows that the network works.
         idle = self._parameters.idle_interval if self._has_decided else 0
@@ -421,7 +427,7 @@ class Replica:
 
     def _suspect(self) -> None:
         """L2: the connection to the leader is gone and its proposal has not come: time out now."""
-        if self.leader in self._peers.lost and self._proposals.candidate is None and not self._has_timed_out:
+        if self.leader in self._peers.lost and self._proposals.candidate is None and not self._is_view_over:
             self._time_out("leader lost")
 
     def _consider(self, effects: list[Effect]) -> None:
@@ -434,8 +440,7 @@ class Replica:
 
     def _on_late_block(self, sender: ValidatorId, block: Block) -> None:
         """A proposal of a view that is over: of use only when its leaf was certified meanwhile."""
-        qc = self._certifier.get_qc(block.leaf.view)
-        if qc is not None and qc.leaf == block.commitment and block.commitment not in self._chain:
+        if self._certifier.get_qc_of(block) is not None and block.commitment not in self._chain:
             self._accept(sender, block)
 
     def _accept(self, sender: ValidatorId, block: Block) -> None:
@@ -448,9 +453,11 @@ class Replica:
     def _on_blocks(self, blocks: Sequence[Block]) -> None:
         """These blocks are on the chain now: everything that waited for them goes on (R2, R3, R5, R6)."""
         for block in blocks:
-            qc = self._certifier.get_qc(block.leaf.view)
-            if qc is not None and qc.leaf == block.commitment:
+            qc = self._certifier.get_qc_of(block)
+            if qc is not None:
                 self._finalize(qc)
+        for block in reversed(blocks):
+            self._on_fc(self._certifier.get_fc_of(block))
         pending = self._pending_fc
         if pending is not None and pending.leaf in self._chain:
             self._pending_fc = None
@@ -486,6 +493,11 @@ class Replica:
     @property
     def _has_timed_out(self) -> bool:
         return self._safety.record.timed_out_view >= self.view
+
+    @property
+    def _is_view_over(self) -> bool:
+        """Nothing more is to be begun in this view: it has timed out here, or its QC is being handled right now."""
+        return self._has_timed_out or self.high_qc.view >= self.view
 
     @property
     def _oldest_view(self) -> View:

@@ -84,7 +84,7 @@ class SafetyRules:
         is_again = (leaf.view, block.commitment) == (record.proposed_view, record.proposed_leaf)
         if leaf.view <= record.proposed_view and not is_again:
             return Unsafe("R2", f"already proposed in view {record.proposed_view}, asked for {leaf.view}")
-        if leaf.justify_qc.view < record.high_qc.view:
+        if leaf.justify_qc.view < record.high_qc.view and not is_again:
             return Unsafe("R2", f"extends view {leaf.justify_qc.view}, below high_qc {record.high_qc.view}")
         unjustified = _check_justified(leaf)
         if unjustified is not None:

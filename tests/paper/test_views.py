@@ -371,6 +371,25 @@ def test_r6_finalize_votes_wait_for_the_qc_that_their_certificate_must_hold(lab:
     assert [decided.commitment for decided in bench.decided] == [block.commitment]
 
 
+@pytest.mark.parametrize("by_votes", [True, False])
+def test_r6_every_fc_decides_when_its_leaf_comes_not_only_the_newest(lab: Lab, by_votes: bool) -> None:
+    """A replica whose blocks are always a little late must not wait for the newest FC's for ever."""
+    bench = lab.bench(SUBJECT)
+    bench.start()
+    blocks = lab.chain(4)
+    for block in blocks:
+        if by_votes:
+            bench.certify(block)
+            for number in (0, 1, 2):
+                bench.receive(number, lab.finalize(number, block))
+        else:
+            bench.receive(0, StatusResponse(lab.genesis_qc, lab.fc(block), None))
+    bench.propose(blocks[0])
+    bench.propose(blocks[1])
+    assert [block.leaf.height for block in bench.decided] == [1, 2]
+    assert bench.replica.is_behind
+
+
 def test_r6_a_leaf_without_an_fc_is_not_decided(lab: Lab) -> None:
     bench = lab.bench(SUBJECT)
     bench.start()
