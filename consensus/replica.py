@@ -11,12 +11,7 @@ The order in which one QC is used is part of the safety argument and stands in `
 from collections.abc import Collection, Sequence
 from typing import assert_never
 
-from consensus.certificates import (
-    FinalityCertificate,
-    QuorumCertificate,
-    TimeoutCertificate,
-    decode_signers,
-)
+from consensus.certificates import FinalityCertificate, QuorumCertificate, TimeoutCertificate, decode_signers
 from consensus.certifier import Certifier
 from consensus.chain import Chain
 from consensus.context import EpochContext
@@ -172,11 +167,10 @@ class Replica:
         record = self._safety.record
         self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_view_timer(self._now)))
         self._emit(Broadcast(StatusRequest(self._context.epoch, self.view)))
-        votes = [vote for vote in (record.last_vote, record.last_finalize) if vote is not None]
-        if votes:  # with a sync of their own: a killed process may have left its record unsynced
-            self._persist(*(Broadcast(vote) for vote in votes))
-        for vote in votes:
-            self._count_vote(vote, genuine=True)
+        for vote in (record.last_vote, record.last_finalize):
+            if vote is not None:  # behind a sync: a process that was killed may have left its record unsynced
+                self._persist(Broadcast(vote))
+                self._count_vote(vote, genuine=True)
         self._on_qc(record.high_qc)
         proposed = None if record.proposed_leaf is None else self._chain.get(record.proposed_leaf)
         if proposed is not None and proposed.leaf.view == self.view:
@@ -207,11 +201,9 @@ class Replica:
 
     def _on_vote(self, sender: ValidatorId, vote: Vote) -> None:
         self._peers.on_view(sender, vote.view)
-        window = self._parameters.view_window
-        if not self.view - window <= vote.view <= self.view + window or vote.view < self.tip.leaf.view:
-            if vote.view > self.view:
-                self._emit(Drop(sender, "far_ahead", f"vote of view {vote.view} in view {self.view}"))
-        else:
+        if vote.view > self.view + self._parameters.view_window:
+            self._emit(Drop(sender, "far_ahead", f"vote of view {vote.view} in view {self.view}"))
+        elif vote.view >= self._oldest_view:
             self._count_vote(vote)
         if vote.view < self.view - 1:
             self._answer(sender)
@@ -468,8 +460,6 @@ class Replica:
 
     def _advance(self, blocks: tuple[Block, ...], fc: FinalityCertificate) -> None:
         """R6: decided in order of height, once each."""
-        if not blocks:
-            return
         self._chain.advance(blocks)
         self._has_decided = True
         self._pacemaker.on_decide()
@@ -486,9 +476,8 @@ class Replica:
 
     def _answer(self, peer: ValidatorId) -> None:
         """L3: the highest certificates for a peer that is behind, at most once per fetch interval."""
-        if not self._peers.may_answer(peer, self._now):
-            return
-        self._emit(Send(peer, StatusResponse(self.high_qc, self._fc, self._safety.entry_tc)))
+        if self._peers.may_answer(peer, self._now):
+            self._emit(Send(peer, StatusResponse(self.high_qc, self._fc, self._safety.entry_tc)))
 
     @property
     def _has_timed_out(self) -> bool:
