@@ -16,9 +16,14 @@ from consensus.messages import (
 from consensus.types import Commitment, Height
 
 RANGE_BYTES_MAX = 4 * 1024 * 1024
-"""Payload bytes in one answer, give or take the last block: two full payloads, well inside a frame."""
+"""Payload bytes in one answer, give or take the last block: two full payloads. With the two bounds below, and the
+certificates of hundreds of validators, an answer stays inside a frame of 16 MiB."""
 
-RANGE_PATH_BYTES_MAX = 8 * 1024 * 1024
+RANGE_LEAVES_BYTES_MAX = 3 * 1024 * 1024
+"""Leaves of these blocks, give or take the last one: each carries a certificate or three, so with hundreds of
+validators it is they that fill a frame."""
+
+RANGE_PATH_BYTES_MAX = 5 * 1024 * 1024
 """Leaves between the blocks and the FC: hundreds even where a leaf carries a hundred signatures. Whoever has no FC
 nearer than that leaves the answer to others, rather than send a frame that is refused."""
 
@@ -59,6 +64,7 @@ def answer(request: StorageRequest, source: BlockSource) -> LeafResponse | Range
             )
             if not blocks:
                 return None
+            blocks = _trim(blocks)
             proof = source.read_finality_proof(blocks[-1].leaf.height, leaves_max=RANGE_PATH_MAX)
             if proof is None:
                 return None
@@ -66,3 +72,13 @@ def answer(request: StorageRequest, source: BlockSource) -> LeafResponse | Range
             if sum(len(encode_leaf(leaf)) for leaf in path) > RANGE_PATH_BYTES_MAX:
                 return None
             return RangeResponse(tuple(LeafResponse(block.leaf, block.payload) for block in blocks), path, fc)
+
+
+def _trim(blocks: list[Block]) -> list[Block]:
+    """As many of the first ones as their leaves leave room for, at least one."""
+    size = 0
+    for count, block in enumerate(blocks):
+        size += len(encode_leaf(block.leaf))
+        if size > RANGE_LEAVES_BYTES_MAX and count:
+            return blocks[:count]
+    return blocks

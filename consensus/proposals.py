@@ -17,6 +17,9 @@ from consensus.validation import find_flaw
 UNDECIDED_BYTES_MAX = 64 * 1024 * 1024
 """A leader proposes empty leaves while this much payload waits for a decide: memory stays bounded without finality
 (L4)."""
+UNDECIDED_BYTES_JUDGED_MAX = 2 * UNDECIDED_BYTES_MAX
+"""A voter looks at no more payload than this while it waits for a decide, whoever proposes it (L4). Honest leaders stop
+long before: what they propose is undecided with them too."""
 
 
 class Proposals:
@@ -99,6 +102,8 @@ class Proposals:
             return [Drop(sender, "bad_leaf", flaw)]
         if self._proposal is not None:
             return self._compare(self._proposal, proposal)
+        if block.payload and self._chain.undecided_bytes >= UNDECIDED_BYTES_JUDGED_MAX:
+            return [Drop(sender, "too_much_undecided", f"{block}, with {self._chain.undecided_bytes} bytes undecided")]
         ancestors = self._chain.compute_path(block.leaf.parent) or ()
         self.adopt(proposal, block)
         return [CheckPayload(block, ancestors)]

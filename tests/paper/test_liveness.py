@@ -1,5 +1,6 @@
 """Section 5, L1 to L6, and the rotation of section 6."""
 
+import msgspec
 import pytest
 
 from consensus.catchup import answer
@@ -12,11 +13,13 @@ from consensus.messages import (
     LeafRequest,
     LeafResponse,
     QuorumProposal,
+    QuorumVote,
     RangeRequest,
     RangeResponse,
     StatusRequest,
     StatusResponse,
     TimeoutVote,
+    encode,
 )
 from consensus.pacemaker import Pacemaker
 from consensus.parameters import ConsensusParameters
@@ -187,6 +190,23 @@ def test_l4_a_flood_of_votes_keeps_a_bounded_number(lab: Lab) -> None:
     assert kept <= PARAMETERS.view_window + 1
 
 
+def test_l4_a_leader_that_goes_on_proposing_payload_without_finality_fills_nobodys_memory(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consensus.proposals.UNDECIDED_BYTES_JUDGED_MAX", 3000)
+    bench = lab.bench(SUBJECT)
+    bench.start()
+    voted = []
+    for view in range(1, 50, 4):  # validator 1 leads these views, each of which ends by timeout
+        tc = None if view == 1 else lab.tc(view - 1, lab.genesis_qc)
+        effects = bench.propose(lab.block(lab.genesis, view, tc=tc, payload=bytes(1000)))
+        voted += [vote.view for vote in get_messages(effects, QuorumVote)]
+    assert voted == [1, 5, 9]
+    assert select(effects, Drop)[-1].reason == "too_much_undecided"
+    empty = lab.block(lab.genesis, 53, tc=lab.tc(52, lab.genesis_qc))
+    assert get_messages(bench.propose(empty), QuorumVote), "an empty leaf takes no memory, and brings the decide"
+
+
 # L5
 
 
@@ -232,6 +252,30 @@ def test_l5_a_node_far_behind_catches_up_by_verified_ranges(lab: Lab) -> None:
     assert [block.leaf.height for block in bench.decided] == list(range(1, 11))
     assert bench.replica.view == 12
     assert not bench.replica.is_behind
+
+
+class HeavySource(Source):
+    """All that is asked for is there, and every leaf carries a certificate of 100 kB, as with 1,600 validators."""
+
+    def __init__(self, lab: Lab, length: int) -> None:
+        heavy = msgspec.structs.replace(lab.genesis_qc, proof=bytes(100_000))
+        super().__init__(lab, [lab.block(lab.genesis, 1, justify=heavy)] * length, set())
+
+    def read_decided(self, from_height: Height, *, blocks_max: int, bytes_max: int) -> list[Block]:
+        return self.blocks[from_height - 1 : from_height - 1 + blocks_max]
+
+    def read_finality_proof(
+        self, height: Height, *, leaves_max: int
+    ) -> tuple[tuple[Leaf, ...], FinalityCertificate] | None:
+        return (), self.lab.fc(self.blocks[0])
+
+
+def test_l5_an_answer_fits_into_a_frame_however_large_certificates_are(lab: Lab) -> None:
+    source = HeavySource(lab, 100)
+    response = answer(RangeRequest(Height(1)), source)
+    assert isinstance(response, RangeResponse)
+    assert 25 <= len(response.blocks) <= 35
+    assert len(encode(response)) < 4 * 1024 * 1024
 
 
 def make_range(lab: Lab, blocks: list[Block], path: list[Block], fc: Block) -> RangeResponse:
