@@ -12,13 +12,13 @@ that.
 import math
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import assert_never
 
 import structlog
 import trio
 
-from consensus.catchup import answer
 from consensus.effects import (
     Broadcast,
     BuildPayload,
@@ -68,14 +68,16 @@ from sequencer.mempool import Admission
 from sequencer.metrics import NodeMetrics
 from sequencer.network_config import NetworkConfig
 from sequencer.payload import Hash, PayloadCache, PayloadError, Transaction, encode_payload
+from sequencer.serving import BlockServer
 from sequencer.storage import Recovered, Storage
 from sequencer.transactions import MempoolLimits, Transactions
 from sequencer.transport import Delivery, Found, Item, Lost, Transport
 
 log = structlog.get_logger("node")
 
-INBOX_ITEMS_MAX = 256
-"""Reads that wait for the replica. A full inbox stops the readers, and TCP then slows the peers down."""
+INBOX_ITEMS_MAX = 0
+"""A read is handed over, never stored: each connection has one that waits at most, and they are taken in order of
+arrival. So no peer can crowd out the others or fill the memory; TCP slows down whoever sends more than is taken."""
 TURN_ITEMS_MAX = 64
 """Reads that one turn takes: enough to share a sync among all peers, few enough that a vote never waits long."""
 FORWARD_LEADERS = 2
@@ -143,7 +145,8 @@ class Node:
         self._pressed_view: View | None = None
         self._announced = recovered.tip
         self._has_decided = False
-        self._woken = False
+        self._is_woken = False
+        self._server = BlockServer(storage)
         self._send_inbox, self._inbox = trio.open_memory_channel[Item | Wake](INBOX_ITEMS_MAX)
         metrics.watch_mempool(lambda: len(self._transactions), lambda: self._transactions.bytes)
         metrics.watch_peers(lambda: len(transport.connected))
@@ -157,12 +160,15 @@ class Node:
             self._replay()
             self._drive(Started())
             while True:
+                self._is_woken = False
                 has_built = self._try_build()
                 self._press()
                 self._forward()
                 await self._commit()
+                self._serve()
                 # What was built may have ended the view (alone, or on a late QC): then the next payload is due now.
-                await self._take_items(trio.current_time() if has_built else self._next_deadline())
+                must_go_on = has_built or self._is_woken or self._server.has_requests
+                await self._take_items(trio.current_time() if must_go_on else self._next_deadline())
 
     # What the API calls
 
@@ -238,7 +244,7 @@ class Node:
             case Found(peer):
                 log.info("peer_found", peer=self.network.name_of(peer))
             case Wake():
-                self._woken = False
+                pass
             case _:
                 assert_never(item)
 
@@ -250,9 +256,8 @@ class Node:
             return
         match incoming:
             case LeafRequest() | RangeRequest():
-                response = answer(incoming, self.storage)
-                if response is not None:
-                    self._transport.send(sender, encode(response))
+                if not self._server.add(sender, incoming):
+                    self._drop(sender, "request_flood", "too many requests for blocks wait for their answer")
             case TransactionForward(transactions):
                 self._transactions.add_forwarded(transactions)
             case Received(_, item):
@@ -393,15 +398,18 @@ class Node:
             for leader in leaders:
                 self._transport.send(leader, frame)
 
+    def _serve(self) -> None:
+        """L3, L5: one answer a turn, so that whoever asks for much slows nobody down."""
+        if self._server.has_requests:
+            peer, response = self._server.answer_next()
+            if response is not None:
+                self._transport.send(peer, encode(response))
+
     def _wake(self) -> None:
-        """Make the turn task look at the mempool; once is enough until it has."""
-        if self._woken:
-            return
-        self._woken = True
-        try:
+        """Make the turn task look at the mempool, at once if it sleeps, else when it has finished its turn."""
+        self._is_woken = True
+        with suppress(trio.WouldBlock):
             self._send_inbox.send_nowait(Wake())
-        except trio.WouldBlock:
-            self._woken = False  # a full inbox wakes the task by itself
 
     async def _expire(self) -> None:
         while True:
