@@ -57,11 +57,6 @@ class Fetcher:
         """Whether decided blocks are known to be missing."""
         return self._range is not None
 
-    @property
-    def is_needed(self) -> bool:
-        """Whether anything at all is missing here; false in nearly every turn."""
-        return bool(self._wanted) or self._range is not None
-
     def is_wanted(self, commitment: Commitment) -> bool:
         return commitment in self._wanted
 
@@ -134,6 +129,8 @@ class Fetcher:
 
         Whoever did not answer in time is followed by the next peer; lost peers are passed over.
         """
+        if not self._wanted and self._range is None:  # nearly always
+            return []
         effects: list[Effect] = []
         for commitment, want in self._wanted.items():
             if want.due <= now:

@@ -11,7 +11,7 @@ from consensus.evidence import DoubleProposal
 from consensus.leaf import Block, make_leaf
 from consensus.messages import QuorumProposal
 from consensus.schedule import LeaderSchedule
-from consensus.types import Microseconds, ValidatorId, View
+from consensus.types import Commitment, Microseconds, ValidatorId, View
 from consensus.validation import find_flaw
 
 UNDECIDED_BYTES_MAX = 64 * 1024 * 1024
@@ -116,6 +116,14 @@ class Proposals:
             for proposer, (proposal, block) in waiting.items()
             for effect in self.consider(proposer, proposal, block, now)
         ]
+
+    def take_waiting(self, commitment: Commitment) -> Block | None:
+        """A block that waits for its parent and was certified meanwhile: worth keeping when its view is over."""
+        for proposer, (_, block) in self._waiting.items():
+            if block.commitment == commitment:
+                del self._waiting[proposer]
+                return block
+        return None
 
     def _compare(self, first: QuorumProposal, second: QuorumProposal) -> list[Effect]:
         """E1: reported once; the same proposal again is no offence."""

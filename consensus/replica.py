@@ -92,8 +92,6 @@ class Replica:
         self._now = Microseconds(0)
         self._effects: list[Effect] = []
 
-    # What others may look at
-
     @property
     def view(self) -> View:
         return self._pacemaker.view
@@ -156,11 +154,8 @@ class Replica:
                 self._on_started()
             case _:
                 assert_never(event)
-        if self._fetcher.is_needed:
-            effects += self._fetcher.take_requests(now, self._peers.lost)
+        effects += self._fetcher.take_requests(now, self._peers.lost)
         return effects
-
-    # Events
 
     def _on_started(self) -> None:
         """R8: send again exactly what was signed last, and ask what was missed."""
@@ -470,7 +465,11 @@ class Replica:
         self._on_blocks(self._fetcher.on_decide())
 
     def _want(self, qc: QuorumCertificate) -> None:
-        """L3: the leaf may be on its way; ask for it a little later, its signers first."""
+        """L3: its proposal may wait here for its parent, or be on its way; then ask for it, its signers first."""
+        waiting = self._proposals.take_waiting(qc.leaf)
+        if waiting is not None:
+            self._accept(waiting.leaf.proposer, waiting)
+            return
         signers = decode_signers(self._table, qc.signers)
         self._fetcher.want(qc.leaf, qc.view, signers, Microseconds(self._now + self._parameters.fetch_interval))
 

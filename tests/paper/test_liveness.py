@@ -153,6 +153,23 @@ def test_l3_a_missing_leaf_is_asked_for_from_the_signers_first_then_from_others(
     assert not select(bench.handle(TimerFired(Timer.FETCH)), Send)
 
 
+def test_l3_a_proposal_that_waits_for_its_parent_is_kept_when_its_view_ends(lab: Lab) -> None:
+    """Else a replica that lacks one block would have to ask for every later one, and lag behind for ever."""
+    bench = lab.bench(SUBJECT)
+    bench.start()
+    blocks = lab.chain(5)
+    for block in blocks[1:]:
+        bench.propose(block)
+        bench.certify(block)
+    bench.wait(PARAMETERS.fetch_interval)
+    wanted = [send.message for send in select(bench.handle(TimerFired(Timer.FETCH)), Send)]
+    assert wanted == [LeafRequest(blocks[0].commitment)]
+    bench.receive(0, LeafResponse(blocks[0].leaf, blocks[0].payload))
+    assert bench.replica.high_block is not None
+    bench.receive(0, StatusResponse(lab.genesis_qc, lab.fc(blocks[4]), None))
+    assert len(bench.decided) == 5
+
+
 def test_l3_a_leaf_that_nobody_asked_for_is_dropped(lab: Lab) -> None:
     bench = lab.bench(SUBJECT)
     bench.start()
