@@ -28,7 +28,7 @@ from consensus.effects import (
     batch,
 )
 from consensus.errors import InvariantViolation
-from consensus.events import Event, PayloadBuilt, PayloadReady, Started, Timer, TimerFired
+from consensus.events import Event, PayloadBuilt, PayloadReady, Started, Timer, TimerFired, TransactionsWaiting
 from consensus.replica import Replica
 from consensus.safety import SafetyRules
 from consensus.schedule import LeaderSchedule
@@ -45,6 +45,7 @@ KIND_TIMER = 3
 KIND_SYNCED = 4
 KIND_LOCAL = 5
 KIND_BUILD = 6
+KIND_PRESS = 7
 _TIMER_NUMBERS = {timer: number for number, timer in enumerate(Timer)}
 
 
@@ -84,6 +85,8 @@ class Process:
         self._timers: dict[Timer, int] = {}
         self._incarnation = 0
         self._building: BuildPayload | None = None
+        self._pressed_view: View | None = None
+        self._is_press_due = False
         self.drops: dict[str, int] = {}
         """Messages that changed nothing, by reason."""
 
@@ -148,7 +151,8 @@ class Process:
         self._incarnation += 1
         self._inbox.clear()
         self._timers.clear()
-        self._building = self._written = None
+        self._building = self._written = self._pressed_view = None
+        self._is_press_due = False
         self._is_blocked = self._is_syncing = self.is_paused = False
         self.disk.crash()
         self._simulation.changed = True
@@ -175,9 +179,11 @@ class Process:
         self.on_submit()
 
     def on_submit(self) -> None:
-        """Transactions have arrived: a leader that waits for some need not wait longer (L6)."""
+        """Transactions have arrived: a leader that waits for some need not wait longer, nor need others (L6)."""
         if self._building is not None and not self.is_paused:
             self._build(self._building)
+        if self._replica is not None and not self._is_blocked:
+            self._commit([])
 
     def receive(self, arrival: Arrival) -> None:
         """From the wire."""
@@ -191,9 +197,7 @@ class Process:
         elif isinstance(arrival, Request):
             self._serve(arrival)
         else:
-            effects = replica.handle(arrival, self._simulation.now)
-            if effects:
-                self._commit(effects)
+            self._commit(replica.handle(arrival, self._simulation.now))
 
     def _take_turn(self, events: Sequence[Event]) -> None:
         effects: list[Effect] = []
@@ -201,7 +205,34 @@ class Process:
             effects += self.replica.handle(event, self._simulation.now)
         self._commit(effects)
 
+    def _press(self) -> list[Effect]:
+        """L6: tell the replica, once per view, that an honest leader has something to propose."""
+        replica, now = self.replica, self._simulation.now
+        if self._pressed_view == replica.view:
+            return []
+        if self._pool.has_besides(replica.undecided, now):
+            self._pressed_view = replica.view
+            return replica.handle(TransactionsWaiting(), now)
+        arrival = self._world.workload.next_arrival(now)
+        if arrival is not None and not self._is_press_due:
+            self._is_press_due = True
+            self._simulation.schedule(arrival, self._on_press, self._incarnation, make_tag(KIND_PRESS, self.id))
+        return []
+
+    def _on_press(self, incarnation: int) -> None:
+        if incarnation != self._incarnation:
+            return
+        self._is_press_due = False
+        if not self._is_blocked:  # else it is looked at again when the inbox is
+            self._commit([])
+
     def _commit(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Decide):  # known to the pool at once, although nobody is told before the write
+                self._pool.on_decide(effect.blocks)
+        effects += self._press()
+        if not effects:
+            return
         self._simulation.changed = True
         turn = batch(effects)
         if turn.record is not None or turn.blocks or turn.decides:
@@ -241,7 +272,7 @@ class Process:
                 self._serve(item)
             else:
                 events.append(item)
-        if events and not self._is_blocked:
+        if not self._is_blocked:
             self._take_turn(events)
 
     def _serve(self, request: Request) -> None:
@@ -286,7 +317,6 @@ class Process:
                     assert_never(effect)
 
     def _on_decide(self, decide: Decide) -> None:
-        self._pool.on_decide(decide.blocks)
         for block in decide.blocks:
             self._simulation.note(block.commitment)
         for observer in self._world.observers:

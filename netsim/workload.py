@@ -118,6 +118,15 @@ class Pool:
                 chosen.append(index)
         return self._workload.encode(chosen)
 
+    def has_besides(self, undecided: Iterable[Block], now: int) -> bool:
+        """Whether any transaction has arrived that is neither decided nor in one of these blocks."""
+        arrived = self._workload.count(now)
+        pending = arrived - self._oldest - len(self._decided)
+        if pending <= 0:
+            return False
+        proposed = self._compute_union(undecided) - self._decided
+        return pending > sum(1 for index in proposed if self._oldest <= index < arrived)
+
     def accepts(self, block: Block, ancestors: Iterable[Block]) -> bool:
         """Whether every transaction is genuine and stands in the chain for the first time."""
         indices = self._workload.parse(block)

@@ -241,6 +241,23 @@ def test_an_idle_leader_proposes_at_the_deadline_and_at_once_when_something_arri
     assert cluster.simulation.elapsed_seconds - start < 0.02
 
 
+@pytest.mark.parametrize("rate", [0, 10])
+def test_a_frozen_leader_gets_no_idle_time_when_others_hold_transactions(rate: int) -> None:
+    """L6: whether they were submitted at once or arrive as they do, the timer alone is waited for."""
+    cluster = Cluster(4, seed=3, workload=Workload(transactions_per_second=rate))
+    cluster.run_for(1)
+    cluster.submit(10)
+    cluster.run_until(lambda: cluster.count_transactions() >= 10)
+    cluster.run_for(0.02)
+    cluster.leader().pause()
+    cluster.submit(5 if rate == 0 else 0)
+    wanted = cluster.count_transactions() + 1
+    start = cluster.simulation.elapsed_seconds
+    cluster.run_until(lambda: cluster.count_transactions() >= wanted, timeout_seconds=5)
+    floor = cluster.context.parameters.timeout_floor / 1e6
+    assert floor <= cluster.simulation.elapsed_seconds - start < floor + (0.02 if rate == 0 else 0.15)
+
+
 def test_slow_links_are_learned_and_do_not_look_like_dead_leaders() -> None:
     """L1: the timer follows the view duration, here far above its floor."""
     cluster = Cluster(4, seed=5, links=LinkModel(Uniform(300_000, 400_000)))
