@@ -97,7 +97,7 @@ class Mempool:
     def select_pending(self, hashes: Collection[Hash]) -> set[Hash]:
         """Those of the hashes that are pending, which also says that they are not decided."""
         found: set[Hash] = set()
-        for group in self._groups:
+        for group in self._iterate_groups():
             found |= group.keys() & hashes
         return found
 
@@ -117,7 +117,7 @@ class Mempool:
             and min(sizes) > 0
             and max(sizes) <= self._transaction_bytes_max
             and self._charged_bytes + charge <= self._bytes_max
-            and all(group.keys().isdisjoint(fresh) for group in self._groups)
+            and all(group.keys().isdisjoint(fresh) for group in self._iterate_groups())
         ):
             self._newest.update(fresh)
             self._charged_bytes += charge
@@ -149,7 +149,7 @@ class Mempool:
     def on_decide(self, hashes: Collection[Hash]) -> int:
         """Forget what is decided now; returns how many of them were pending."""
         removed = 0
-        for group in self._groups:
+        for group in self._iterate_groups():
             gone = group.keys() & hashes
             if len(gone) == len(group):
                 self._release(group.values())
@@ -185,6 +185,10 @@ class Mempool:
         if pending > sum(map(len, exclude)):
             return True
         return pending > 0 and len(self.select_pending(frozenset[Hash]().union(*exclude))) < pending
+
+    def _iterate_groups(self) -> Iterator[dict[Hash, Transaction]]:
+        """Those that hold something: a set operation with an empty one walks through the other operand all the same."""
+        return filter(None, self._groups)
 
     def _iterate(self) -> Iterator[tuple[Hash, Transaction]]:
         return chain.from_iterable([group.items() for group in self._groups])
