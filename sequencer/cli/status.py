@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sequencer.cli.output import OutputFormat, OutputOption, make_console, make_table, print_json
+from sequencer.cli.output import OutputFormat, OutputOption, print_json, print_rows, talk
 
 DEFAULT_HOME = Path("devnet")
 DEFAULT_URL = "http://127.0.0.1:27700"
@@ -31,30 +31,34 @@ def status(
     if output is OutputFormat.JSON:
         print_json({"nodes": answers})
     else:
-        make_console(is_talk=False).print(make_table(_COLUMNS, map(_make_row, answers)))
-    if not any(answer["reachable"] for answer in answers):
+        print_rows(_COLUMNS, map(_make_row, answers))
+    silent = [answer for answer in answers if not answer["reachable"]]
+    if len(silent) == len(answers):
         from sequencer.api_client import Unreachable
 
         raise Unreachable(
             ", ".join(answer["url"] for answer in answers), "; ".join(sorted({answer["error"] for answer in answers}))
         )
+    for answer in silent:
+        talk(f"{answer['name']} at {answer['url']}: {answer['error']}")
 
 
-_COLUMNS = ("node", "url", "state", "height", "view", "leader", "decided view", "peers", "pending", "uptime s")
+_COLUMNS = ("node", "API", "state", "height", "view", "leader", "peers", "pending", "up s")
+"""What fits 80 columns. The JSON has more."""
 
 
 def _make_row(answer: dict[str, Any]) -> Sequence[object]:
+    api = answer["url"].removeprefix("http://")
     if not answer["reachable"]:
-        return answer["name"], answer["url"], f"unreachable: {answer['error']}", *(None,) * (len(_COLUMNS) - 3)
+        return answer["name"], api, "unreachable", *(None,) * (len(_COLUMNS) - 3)
     state = "ready" if answer["ready"] else "behind" if answer["behind"] else "starting"
     return (
         answer["validator"],
-        answer["url"],
+        api,
         state,
         answer["height"],
         answer["view"],
         answer["leader"] or "unknown",
-        answer["decided_view"],
         f"{len(answer['peers'])}/{answer['validators'] - 1}",
         answer["mempool"]["transactions"],
         round(answer["uptime_s"]),
