@@ -48,9 +48,10 @@ def read_regions(path: Path) -> RegionMatrix:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise RegionError(
-            f"cannot read the region matrix {path}: {error}. Name a CSV file of round-trip times"
+            f"cannot read the region matrix {path}: {reason}. Name a CSV file of round-trip times"
         ) from error
     if not rows or len(rows[0]) < 2:
         raise RegionError(f"{path} holds no regions. Its first row must be 'region,<name>,<name>,…'")

@@ -146,7 +146,7 @@ def load_node(
     `flags` maps keys of `NodeConfig` to what was given on the command line; None means not given. Raises `ConfigError`.
     """
     file = path / NODE_FILE if path.is_dir() else path
-    table = read_table(file, action="`sequencer init` writes one per node; give its folder")
+    table = read_table(file, action=_say_where_nodes_are(path))
     origins: dict[str, Origin] = {
         name: str(file) if name in table else "default" for name in NodeConfig.__struct_fields__
     }
@@ -223,9 +223,22 @@ def _check_address(source: Origin, key: str, text: str) -> None:
     try:
         parse_address(text)
     except ValueError as error:
-        raise ConfigError(source, key, str(error)) from error
+        # The flag or variable of a key names it already.
+        is_named = _is_from_command(source) and key in NodeConfig.__struct_fields__
+        raise ConfigError(source, None if is_named else key, str(error)) from error
 
 
 def _resolve(text: str, folder: Path, origin: Origin) -> Path:
-    is_from_command = origin.startswith(("flag ", "environment "))
-    return Path(text) if is_from_command else folder / text
+    return Path(text) if _is_from_command(origin) else folder / text
+
+
+def _is_from_command(origin: Origin) -> bool:
+    return origin.startswith(("flag ", "environment "))
+
+
+def _say_where_nodes_are(path: Path) -> str:
+    """What to do about a folder without node.toml."""
+    nodes = sorted(file.parent for file in path.glob(f"*/{NODE_FILE}"))
+    if nodes:
+        return f"This folder holds {len(nodes)} nodes: give one of theirs, such as {nodes[0]}"
+    return "`sequencer init` writes one per node; give its folder"

@@ -10,6 +10,7 @@ A home is made once. Its network file is written last, so a folder without one i
 """
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from consensus.signatures import Signer
+from consensus.stake_table import MAX_TOTAL_STAKE
 from consensus.types import ValidatorId
 from sequencer.config import (
     NETWORK_FILE,
@@ -33,7 +35,8 @@ from sequencer.config import (
     render_toml,
 )
 from sequencer.keys import generate_key, write_key
-from sequencer.ports import Address
+from sequencer.network_config import NAME_PATTERN
+from sequencer.ports import Address, parse_address
 
 NODES_MAX = 100
 """Nodes of one home: as many as there are ports between those for peers and those for the API."""
@@ -42,6 +45,8 @@ API_PORT_OFFSET = NODES_MAX
 BASE_PORT = 27_600
 """Below the range from which systems take ports for outgoing connections, and in no common use."""
 DEFAULT_STAKE = 100
+NODES_DEFAULT = 4
+"""The least number that outlives one dead node."""
 
 _PORT_MAX = 65_535
 _FOLDER_MODE = 0o700
@@ -54,7 +59,7 @@ CreateDatabase = Callable[[LoadedNode], None]
 class HomePlan:
     """What to make. One node per stake, named n0, n1, …; node i listens on `base_port + i`, its API 100 above that."""
 
-    stakes: tuple[int, ...] = (DEFAULT_STAKE,) * 4
+    stakes: tuple[int, ...] = (DEFAULT_STAKE,) * NODES_DEFAULT
     name: str = "local"
     host: str = "127.0.0.1"
     base_port: int = BASE_PORT
@@ -65,9 +70,27 @@ class HomePlan:
     def __post_init__(self) -> None:
         if not 1 <= len(self.stakes) <= NODES_MAX:
             raise ValueError(f"a home has 1 to {NODES_MAX} nodes, not {len(self.stakes)}")
+        if min(self.stakes) < 1 or sum(self.stakes) > MAX_TOTAL_STAKE:
+            raise ValueError(f"stakes are 1 or more, and {MAX_TOTAL_STAKE} or less together, not {self.stakes}")
+        if not re.fullmatch(NAME_PATTERN, self.name):
+            raise ValueError(f'a name is made of a-z, 0-9, _ and -, at most 32 of them, not "{self.name}"')
         highest = self.base_port + API_PORT_OFFSET + len(self.stakes) - 1
         if self.base_port < 1 or highest > _PORT_MAX:
             raise ValueError(f"base port {self.base_port} needs ports up to {highest}; there are 1 to {_PORT_MAX}")
+        parse_address(str(Address(self.host, self.base_port)))
+
+
+def parse_stakes(nodes: int | None, stakes: str | None) -> tuple[int, ...]:
+    """What --nodes and --stakes say together. Raises `ValueError`."""
+    if stakes is None:
+        return (DEFAULT_STAKE,) * (NODES_DEFAULT if nodes is None else nodes)
+    try:
+        parsed = tuple(map(int, stakes.split(",")))
+    except ValueError as error:
+        raise ValueError(f'--stakes takes whole numbers with commas between them, not "{stakes}"') from error
+    if nodes is not None and nodes != len(parsed):
+        raise ValueError(f"--nodes {nodes} and the {len(parsed)} entries of --stakes contradict each other; give one")
+    return parsed
 
 
 @dataclass(frozen=True)

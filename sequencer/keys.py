@@ -20,6 +20,12 @@ _FILE_BYTES_MAX = 4096
 """Far more than a key file has; what is longer is another file."""
 
 
+class ExposedKeyError(ConfigError):
+    """Others can read the secret key, or write it."""
+
+    is_unsafe = True
+
+
 def generate_key() -> Signer:
     """A new key from the operating system's randomness."""
     return Signer(Ed25519(), secrets.token_bytes(SECRET_BYTES))
@@ -70,7 +76,7 @@ def _read_private(path: Path) -> str:
     except OSError as error:
         raise ConfigError(path, None, f"cannot be read: {error.strerror}") from error
     if mode & _OTHERS:
-        raise ConfigError(
+        raise ExposedKeyError(
             path,
             None,
             f"other users can access this secret key (mode {mode:04o})",

@@ -29,7 +29,8 @@ _NETWORK_TAG = b"sequencer/network/1\0"
 _MILLISECOND = 1000
 _DEFAULTS = ConsensusParameters()
 
-Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,31}$"
+Name: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
 """Lower case, so that it can be a folder and a metric label anywhere."""
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=2**40)]
 Bytes: TypeAlias = Annotated[int, Meta(ge=1, le=2**40)]

@@ -32,6 +32,9 @@ class ConfigError(Exception):
     `source` is a file, an environment variable or a flag; `key` is the path of the setting inside it, or None.
     """
 
+    is_unsafe = False
+    """Going on in spite of it could cost the validator its stake."""
+
     def __init__(self, source: Path | str, key: str | None, problem: str, action: str = "") -> None:
         self.source = str(source)
         self.key = key

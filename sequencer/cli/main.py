@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
@@ -16,14 +17,38 @@ from sequencer.cli.tx import tx_app
 from sequencer.cli.version import version
 from sequencer.failures import ExitCode, explain_failure
 
+_EPILOG = (
+    "Commands end with 0 when all went well, 1 when something failed, 2 for what was typed wrongly, 3 when time was up "
+    "before there was an answer, 4 when no node can be reached, 5 when going on would be unsafe, 70 for a defect of "
+    "this program, 130 when interrupted."
+)
+
 app = typer.Typer(
     name="sequencer",
     help="A decentralised, self-healing sequencer for rollups. Start with `sequencer devnet`.",
+    epilog=_EPILOG,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="The same as `sequencer version`.")
+    ] = False,
+) -> None:
+    pass
+
+
 for _command in (devnet, init, start, status, simulate, version):
     app.command()(_command)
 app.add_typer(tx_app, name="tx")

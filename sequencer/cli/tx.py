@@ -1,5 +1,6 @@
 """`sequencer tx`: hand in transactions, and ask what became of one."""
 
+import re
 import sys
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sequencer.cli.output import OutputFormat, OutputOption, make_console, make_table, print_json, talk
+from sequencer.cli.output import OutputFormat, OutputOption, make_console, print_json, print_rows, talk
 from sequencer.cli.status import resolve_urls
 from sequencer.failures import CommandError, ExitCode
 
@@ -23,6 +24,8 @@ BATCH_TRANSACTIONS = 500
 FULL_RETRIES_MAX = 30
 """How often a batch is sent again to a node whose mempool is full, one second apart."""
 FULL_RETRY_SECONDS = 1.0
+
+_HASH = re.compile("(0x)?[0-9a-fA-F]{64}")
 
 tx_app = typer.Typer(no_args_is_help=True, help="Submit transactions, and ask where one stands.")
 
@@ -91,12 +94,18 @@ def status(
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Say whether a transaction is unknown, pending or finalized, and where it stands in the chain."""
+    if not _HASH.fullmatch(transaction_hash):
+        raise CommandError(
+            f'"{transaction_hash}" is no hash of a transaction: that is 64 hex digits, with or without 0x before them. '
+            "`sequencer tx submit` prints it for a single transaction; it is the SHA-256 of its bytes",
+            ExitCode.USAGE,
+        )
     answer = _Nodes([each for _, each in resolve_urls(url, home)]).ask(lambda client: client.find(transaction_hash))
     if output is OutputFormat.JSON:
         print_json(answer)
     else:
         columns = ("hash", "status", "height", "position")
-        make_console(is_talk=False).print(make_table(columns, [[answer.get(column) for column in columns]]))
+        print_rows(columns, [[answer.get(column) for column in columns]])
 
 
 class _Nodes:
@@ -194,7 +203,7 @@ def _report(
         return
     report["rejected"] = len(rejected)
     report["all_final"] = ("yes" if report["all_final"] else "no") if is_final else "not waited for"
-    make_console(is_talk=False).print(make_table([key.replace("_", " ") for key in report], [list(report.values())]))
+    print_rows([key.replace("_", " ") for key in report], [list(report.values())])
     for refusal in rejected:
         talk(f"transaction {refusal['index'] + 1}: {refusal['detail']}")
     if len(transactions) == 1 and not is_final:

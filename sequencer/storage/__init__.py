@@ -15,10 +15,10 @@ from consensus.effects import Batch
 from consensus.leaf import Block
 from consensus.safety import SafetyRecord
 from consensus.types import Height
-from sequencer.storage.errors import StorageError
+from sequencer.storage.errors import DiskError, StorageError
 from sequencer.storage.schema import create_database
 
-__all__ = ["Recovered", "Storage", "StorageError", "TransactionLocation", "create_database"]
+__all__ = ["DiskError", "Recovered", "Storage", "StorageError", "TransactionLocation", "create_database"]
 
 
 @dataclass(frozen=True, slots=True)

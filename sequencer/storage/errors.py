@@ -18,6 +18,10 @@ class StorageError(Exception):
         self.action = action
 
 
+class DiskError(StorageError):
+    """The system does not let the node use its database now. When that is mended the node may go on as it was."""
+
+
 NEW_KEY = (
     "Do not put an older copy of the database in its place: it does not know what this validator signed since, and "
     "signing twice costs the stake. Move the node's folder away and give the validator a new key; on a network made "
@@ -25,7 +29,7 @@ NEW_KEY = (
 )
 
 _ACTIONS = {
-    sqlite3.SQLITE_FULL: ("the disk is full", "Make room and start the node again; nothing that was signed is lost"),
+    sqlite3.SQLITE_FULL: ("the disk is full", "Make room and start again; nothing that was signed is lost"),
     sqlite3.SQLITE_READONLY: (
         "it cannot be written",
         "Make the file and its folder writable for the user that runs the node, and the file system mounted read-write",
@@ -55,8 +59,8 @@ def explain(path: Path, error: sqlite3.Error | OSError, if_damaged: str = NEW_KE
         return StorageError(path, f"it is damaged and has been left as it is ({error})", if_damaged)
     if isinstance(error, sqlite3.Error) and code in _ACTIONS:
         problem, action = _ACTIONS[code]
-        return StorageError(path, f"{problem} ({error})", action)
-    return StorageError(path, str(error), "Check the disk and the permissions, then start the node again")
+        return DiskError(path, f"{problem} ({error})", action)
+    return DiskError(path, str(error), "Check the disk and the permissions, then start the node again")
 
 
 @contextmanager
