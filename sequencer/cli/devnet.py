@@ -16,13 +16,13 @@ from sequencer.cli.output import make_console, make_table, talk
 from sequencer.cli.start import Durability
 from sequencer.cli.status import DEFAULT_HOME
 from sequencer.failures import CommandError, ExitCode
+from sequencer.ports import PortUnavailableError
 
 if TYPE_CHECKING:
     from sequencer.home import Home, HomePlan
     from sequencer.local_cluster.cluster import LocalCluster
     from sequencer.local_cluster.protocol import NodeProcess
 
-NODES_DEFAULT = 4
 READY_SECONDS = 60.0
 """Until all nodes have decided. 20 nodes take a few seconds on two cores; a slow machine gets its time."""
 LINE_SECONDS = 1.0
@@ -36,9 +36,11 @@ _TICK_SECONDS = 0.1
 
 
 def devnet(
-    home: Annotated[Path, typer.Option(help="Folder with all state; resumed when it exists.")] = DEFAULT_HOME,
+    home: Annotated[
+        Path, typer.Option(help="Folder with all state; resumed when it exists.", envvar="SEQUENCER_HOME")
+    ] = DEFAULT_HOME,
     nodes: Annotated[
-        int | None, typer.Option("--nodes", "-n", help="Number of nodes.", min=1, show_default=str(NODES_DEFAULT))
+        int | None, typer.Option("--nodes", "-n", help="Number of nodes.", min=1, show_default="4")
     ] = None,
     stakes: Annotated[
         str | None, typer.Option(help="Stake of each node: 400,300,200,100.", show_default="equal")
@@ -66,6 +68,8 @@ def devnet(
     from sequencer.local_cluster.owner import ForkServerProcess
 
     started = time.monotonic()
+    if ready_file is not None:
+        _clear_ready_file(ready_file)
     # The fork server imports the node while this process makes keys and draws tables.
     with _Interrupts() as interrupts, ForkServerProcess() as server:
         from sequencer.local_cluster.cluster import LocalCluster
@@ -78,8 +82,8 @@ def devnet(
             {node.config.validator: {"durability": durability.value} if durability else {} for node in made.nodes},
         )
         with lock_home(home), LocalCluster(made, settings, server=server) as cluster:
-            _start(cluster)
-            _print_start(cluster, is_new=is_new)
+            _start(cluster, is_new=is_new)
+            _print_start(cluster, is_new=is_new, is_moved=not is_new and base_port is not None)
             _wait_ready(cluster, interrupts, started)
             if ready_file is not None and not interrupts.count:
                 write_ready_file(cluster, ready_file)
@@ -111,6 +115,13 @@ def write_ready_file(cluster: "LocalCluster", path: Path) -> None:
     partial.replace(path)
 
 
+def _clear_ready_file(path: Path) -> None:
+    """One of an earlier run would tell whoever waits for it that this one is ready."""
+    if not path.parent.is_dir():
+        raise CommandError(f"--ready-file {path}: there is no folder {path.parent}; make it first", ExitCode.USAGE)
+    path.unlink(missing_ok=True)
+
+
 class _Interrupts:
     """Counts the signals that ask for an end: one drains, two kill."""
 
@@ -132,17 +143,17 @@ class _Interrupts:
 
 
 def _make_plan(nodes: int | None, stakes: str | None, base_port: int | None) -> "HomePlan":
-    from sequencer.home import BASE_PORT, DEFAULT_STAKE, HomePlan
+    from sequencer.home import BASE_PORT, HomePlan, parse_stakes
     from sequencer.local_cluster.home import DEVNET_NAME
 
     try:
-        parsed = tuple(map(int, stakes.split(","))) if stakes else (DEFAULT_STAKE,) * (nodes or NODES_DEFAULT)
-        if nodes is not None and nodes != len(parsed):
-            raise ValueError(f"--nodes {nodes} and the {len(parsed)} entries of --stakes contradict each other")
-        return HomePlan(stakes=parsed, name=DEVNET_NAME, base_port=base_port or BASE_PORT)
+        return HomePlan(
+            stakes=parse_stakes(nodes, stakes),
+            name=DEVNET_NAME,
+            base_port=BASE_PORT if base_port is None else base_port,
+        )
     except ValueError as error:
-        hint = "Try: --nodes 4, or --stakes 400,300,200,100"
-        raise CommandError(f"cannot plan this devnet: {error}. {hint}", ExitCode.USAGE) from error
+        raise CommandError(f"cannot plan this devnet: {error}", ExitCode.USAGE) from error
 
 
 def _check_same(home: "Home", nodes: int | None, stakes: str | None) -> None:
@@ -155,7 +166,8 @@ def _check_same(home: "Home", nodes: int | None, stakes: str | None) -> None:
         )
 
 
-def _print_start(cluster: "LocalCluster", *, is_new: bool) -> None:
+def _print_start(cluster: "LocalCluster", *, is_new: bool, is_moved: bool) -> None:
+    """`is_moved`: the nodes listen elsewhere than their files say, for this run, so the home does not lead to them."""
     network = cluster.home.network
     processes = cluster.processes()
     rows = [
@@ -166,22 +178,25 @@ def _print_start(cluster: "LocalCluster", *, is_new: bool) -> None:
     console.print(f"\n[bold]{network.name}[/] in {cluster.home.path} ({'new' if is_new else 'resumed'})")
     console.print(make_table(("node", "stake", "API", "metrics", "pid"), rows))
     first, last = cluster.names[0], cluster.names[-1]
+    way = f" --url {cluster.url(first)}" if is_moved else _home_option(cluster)
     console.print(
         "Try in another terminal:\n"
-        f"  sequencer status{_home_option(cluster)}\n"
+        f"  sequencer status{way}\n"
         f"  sequencer tx submit 0xc0ffee --wait --url {cluster.url(first)}\n"
         f"  kill -9 {processes[last].pid}    # {last} dies, the others go on\n"
     )
 
 
-def _start(cluster: "LocalCluster") -> None:
+def _start(cluster: "LocalCluster", *, is_new: bool) -> None:
+    from sequencer.home import remove_home
     from sequencer.local_cluster.home import find_base_port
-    from sequencer.ports import PortUnavailableError
 
     try:
         cluster.start()
     except PortUnavailableError as error:
         free = find_base_port(len(cluster.names))
+        if is_new:  # nothing has run, and the next attempt may want its files to name other ports
+            remove_home(cluster.home.path)
         raise CommandError(f"{error}, for example with --base-port {free}") from error
 
 
@@ -226,8 +241,13 @@ class _Keeper:
                 self._note_end(process, now)
         for name in [name for name, due in self._due.items() if due <= now]:
             del self._due[name]
-            self._cluster.start(name)
-            talk(f"\r{name} is started again, as process {self._cluster.pid(name)}")
+            try:
+                self._cluster.start(name)
+            except (CommandError, PortUnavailableError) as error:
+                # Somebody else may have started it: the others go on either way.
+                talk(f"\r{name} is not started again: {error}")
+            else:
+                talk(f"\r{name} is started again, as process {self._cluster.pid(name)}")
 
     def _note_end(self, process: "NodeProcess", now: float) -> None:
         from sequencer.local_cluster.cluster import describe_exit

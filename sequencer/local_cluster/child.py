@@ -66,7 +66,8 @@ def _die_with_parent(parent: int) -> None:
 
 def _run(request: StartNode, lifeline: int) -> Failure:
     try:
-        loaded = load_node(Path(request.folder), flags=request.settings)
+        # A variable such as SEQUENCER_API is meant for one node, here it would give all of them the same address.
+        loaded = load_node(Path(request.folder), flags=request.settings, environ={})
         configure_logging(loaded.config.log_level, sys.stderr, node=request.name)
         trio.run(_run_until_parent_dies, loaded, lifeline)
     except BaseException as error:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +31,12 @@ def open_devnet(path: Path, plan: HomePlan, *, reset: bool = False) -> tuple[Hom
 
 
 def remove_devnet(path: Path) -> None:
-    """Delete a devnet's home. Raises `CommandError` for any other folder, and while the devnet runs."""
+    """Delete a devnet's home.
+
+    Raises `CommandError` for any other folder and while the devnet runs, `StorageError` while one of its nodes does.
+    """
+    from sequencer.storage.lock import DatabaseLock
+
     if not (path / NETWORK_FILE).exists():
         if not path.is_dir() or any(path.iterdir()):
             raise CommandError(
@@ -39,13 +44,18 @@ def remove_devnet(path: Path) -> None:
                 "Name another folder with --home, or remove it yourself."
             )
         return
-    with lock_home(path):
+    with ExitStack() as locks:
+        locks.enter_context(lock_home(path))
         home = load_home(path)
         if home.network.name != DEVNET_NAME:
             raise CommandError(
                 f'--reset refuses to delete {path}: it is the home of the network "{home.network.name}", '
                 "not of a devnet, and its keys could not be made again. Name another folder with --home."
             )
+        for node in home.nodes:
+            # A single node may run from here too (`sequencer start`): it would go on in files that are gone.
+            if node.folder.is_dir():
+                locks.enter_context(DatabaseLock(node.database_path))
         remove_home(path)
 
 

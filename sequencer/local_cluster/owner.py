@@ -58,7 +58,10 @@ class ForkServerProcess:
 
     def _gone(self) -> CommandError:
         code = self._process.wait()
-        message = f"the process that starts the nodes has ended with code {code}, and all nodes with it"
+        message = (
+            f"the process that starts the nodes has ended with code {code}, and all nodes with it. "
+            "Nothing that was decided is lost: start them again"
+        )
         return CommandError(message, ExitCode.INTERNAL)
 
     def __enter__(self) -> Self:

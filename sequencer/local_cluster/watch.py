@@ -46,6 +46,7 @@ class Watcher:
     def __init__(self, cluster: LocalCluster) -> None:
         self._clients = {name: cluster.client(name, timeout_seconds=ASK_SECONDS) for name in cluster.names}
         self._buckets: dict[str, Buckets] = {}
+        self._timed_out = RunningTotal()
 
     def look(self) -> Snapshot | None:
         """None when no node answers."""
@@ -58,7 +59,7 @@ class Watcher:
             for answer in answers.values()
             if not answer["behind"] and ahead["view"] - answer["view"] <= VIEWS_APART_MAX
         ]
-        decide_p50_ms, timeouts = self._read_metrics(ahead["validator"])
+        decide_p50_ms = self._read_metrics(ahead["validator"])
         return Snapshot(
             view=ahead["view"],
             height=max(answer["height"] for answer in answers.values()),
@@ -66,19 +67,37 @@ class Watcher:
             decide_p50_ms=decide_p50_ms,
             voting=len(voting),
             nodes=len(self._clients),
-            timeouts=timeouts,
+            timeouts=int(self._timed_out.total),
         )
 
-    def _read_metrics(self, name: str) -> tuple[float | None, int]:
+    def _read_metrics(self, name: str) -> float | None:
         try:
             page = self._clients[name].get_text("/metrics")
         except (Unreachable, ApiProblem):
-            return None, 0
+            return None
         buckets = [(float(bound), float(count)) for bound, count in _DECIDE_BUCKET.findall(page)]
         median = compute_median(self._buckets.get(name, ()), buckets)
         self._buckets[name] = buckets
-        timeouts = sum(float(count) for count in _TIMED_OUT.findall(page))
-        return None if median is None else median * 1000, int(timeouts)
+        self._timed_out.note(name, sum(float(count) for count in _TIMED_OUT.findall(page)))
+        return None if median is None else median * 1000
+
+
+class RunningTotal:
+    """Of a counter that all nodes keep alike, whichever of them was asked last: it never falls.
+
+    A node that is started again begins at 0; from then on only what it counts is added.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self._last: tuple[str, float] | None = None
+
+    def note(self, name: str, count: float) -> None:
+        if self._last is not None and self._last[0] == name and self._last[1] <= count:
+            self.total += count - self._last[1]
+        else:
+            self.total = max(self.total, count)
+        self._last = (name, count)
 
 
 def compute_median(before: Buckets, after: Buckets) -> float | None:

@@ -58,12 +58,15 @@ def is_alive(pid: int) -> bool:
 
 
 @contextmanager
-def run_devnet(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def run_devnet(
+    folder: Path, *arguments: str, **variables: str
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """A devnet that is ready, and what its ready file says. Killed at the end if it has not ended by then."""
     ready = folder / "ready.json"
     ready.unlink(missing_ok=True)
     command = [*COMMAND, "devnet", "--home", str(folder / "devnet"), "--ready-file", str(ready), *arguments]
-    with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+    environment = ENVIRONMENT | variables
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             deadline = time.monotonic() + SECONDS
             while not ready.exists():
@@ -90,7 +93,7 @@ def test_devnet_from_the_first_command_to_a_resumed_chain(tmp_path: Path, base_p
 
         table = run("status", "--home", tmp_path / "devnet")
         assert table.returncode == ExitCode.OK
-        assert all(url in table.stdout for url in urls)
+        assert all(url.removeprefix("http://") in table.stdout for url in urls)
         assert table.stdout.count("ready") == 4
 
         transactions = tmp_path / "transactions.hex"
@@ -150,6 +153,63 @@ def test_devnet_brings_a_killed_node_back(tmp_path: Path, base_port: str) -> Non
         assert process.returncode == ExitCode.OK
 
 
+def test_a_node_that_somebody_else_started_does_not_end_the_devnet(tmp_path: Path, base_port: str) -> None:
+    """It was killed and started by hand before the devnet did: its ports are taken, the other nodes go on."""
+    # A variable for one node is none for all of them.
+    with run_devnet(tmp_path, "--base-port", base_port, SEQUENCER_API=f"127.0.0.1:{base_port}") as (process, ready):
+        os.kill(ready["nodes"][2]["pid"], signal.SIGKILL)
+        with start_node(tmp_path / "devnet" / "n2"):
+            assert process.stderr is not None
+            line = next(line for line in process.stderr if "started again:" in line or "started again, as" in line)
+            assert "n2 is not started again" in line
+            assert "is held by" in line
+            assert process.poll() is None
+        assert run("status", "--home", tmp_path / "devnet").stdout.count("ready") == 3
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=SECONDS)
+        assert process.returncode == ExitCode.OK
+
+
+@contextmanager
+def start_node(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """`sequencer start`, once it listens; ended with SIGTERM afterwards."""
+    command = [*COMMAND, "start", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as node:
+        try:
+            assert node.stderr is not None
+            for line in node.stderr:
+                assert "error:" not in line, line
+                if '"listening"' in line:
+                    break
+            yield node
+        finally:
+            node.terminate()
+
+
+def test_reset_leaves_a_home_from_which_a_single_node_runs(home: Path, tmp_path: Path) -> None:
+    made = run("init", "--home", tmp_path / "devnet", "--name", "devnet", "--base-port", find_base_port(4))
+    assert made.returncode == ExitCode.OK
+    with start_node(tmp_path / "devnet" / "n1"):
+        refused = run("devnet", "--home", tmp_path / "devnet", "--reset")
+        check_refusal(refused, ExitCode.UNSAFE, "a running node has it open")
+    assert (tmp_path / "devnet" / "n0" / "validator.key").exists()
+
+
+def test_a_new_devnet_that_finds_its_ports_taken_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The next attempt may name other ports, and `status` reads them from the home.
+
+    A ready file of an earlier run would say that this one is ready.
+    """
+    base_port = find_base_port(4)
+    ready = tmp_path / "ready.json"
+    ready.write_text("of an earlier run")
+    with socket.create_server(("127.0.0.1", base_port + 2)):
+        refused = run("devnet", "--home", tmp_path / "devnet", "--base-port", base_port, "--ready-file", ready)
+    check_refusal(refused, ExitCode.FAILED, f"port {base_port + 2} is held by", "--base-port")
+    assert not (tmp_path / "devnet").exists()
+    assert not ready.exists()
+
+
 def test_reset_deletes_devnets_only(tmp_path: Path) -> None:
     """A folder with anything else in it, and the home of another network, stay as they are."""
     (tmp_path / "papers").mkdir()
@@ -197,7 +257,7 @@ def test_start_refuses_an_unknown_key_and_names_the_nearest(home: Path, tmp_path
 def test_start_refuses_a_key_that_others_can_read(home: Path) -> None:
     key = home / "n1" / "validator.key"
     key.chmod(0o644)
-    check_refusal(run("start", home / "n1"), ExitCode.FAILED, "other users can access", f"chmod 600 {key}")
+    check_refusal(run("start", home / "n1"), ExitCode.UNSAFE, "other users can access", f"chmod 600 {key}")
 
 
 def test_start_refuses_a_corrupt_database_and_leaves_it(home: Path) -> None:
@@ -223,6 +283,40 @@ def test_bad_lines_are_named_before_anything_is_sent(tmp_path: Path) -> None:
     check_refusal(run("tx", "submit", "no-such-file.hex"), ExitCode.USAGE, "neither a file nor")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("init --home new --stakes 100,0", ExitCode.USAGE, ["stakes are 1 or more"]),
+        ("init --home new --stakes 1,,2", ExitCode.USAGE, ["whole numbers with commas between them"]),
+        ("init --home new --name Main", ExitCode.USAGE, ["a name is made of a-z"]),
+        ("init --home file/new", ExitCode.FAILED, ["file/new: not a directory", "choose another place"]),
+        ("devnet --home file/new", ExitCode.FAILED, ["file/new: not a directory"]),
+        ("devnet --home new --stakes 1,x", ExitCode.USAGE, ["whole numbers with commas between them"]),
+        ("devnet --home new --base-port 0", ExitCode.USAGE, ["base port 0"]),
+        ("devnet --home new --ready-file none/ready", ExitCode.USAGE, ["there is no folder none"]),
+        ("tx submit .", ExitCode.FAILED, ["is a directory", "name a file"]),
+        ("tx status abc", ExitCode.USAGE, ['"abc" is no hash', "64 hex digits"]),
+        ("simulate --regions none.csv", ExitCode.USAGE, ["none.csv: No such file or directory. Name a CSV file"]),
+        ("start none", ExitCode.FAILED, ["no such file", "sequencer init"]),
+        ("start .", ExitCode.FAILED, ["This folder holds 1 nodes: give one of theirs, such as n0"]),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_paragraph(
+    tmp_path: Path, arguments: str, code: ExitCode, words: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "n0").mkdir()
+    (tmp_path / "n0" / "node.toml").touch()
+    check_refusal(run(*arguments.split(), cwd=tmp_path), code, *words)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_wrong_flag_is_named_once_and_counts_as_usage(home: Path) -> None:
+    refused = run("start", home / "n0", "--listen", "here")
+    check_refusal(refused, ExitCode.USAGE, 'error: flag --listen: expected "host:port"')
+    check_refusal(run("start", home / "n0", "--log-level", "loud"), ExitCode.USAGE, "--log-level: expected")
+
+
 def test_nodes_that_cannot_be_reached_end_with_four() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -234,4 +328,5 @@ def test_nodes_that_cannot_be_reached_end_with_four() -> None:
 
 def test_version_and_usage() -> None:
     assert set(json.loads(run("version", "-o", "json").stdout)) == {"sequencer", "python", "platform"}
+    assert run("--version").stdout == run("version").stdout
     assert run("no-such-command").returncode == ExitCode.USAGE

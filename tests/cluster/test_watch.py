@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sequencer.cli.start import notify_supervisor
-from sequencer.local_cluster.watch import compute_median
+from sequencer.local_cluster.watch import RunningTotal, compute_median
 
 
 def test_median_counts_only_what_came_since_the_last_look() -> None:
@@ -36,3 +36,13 @@ def test_supervisor_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_nobody_is_told_without_a_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify_supervisor("READY=1")
+
+
+def test_timeouts_on_the_live_line_never_fall() -> None:
+    """The node that was asked is killed, another one answers, then the first one again, counting from 0."""
+    timeouts = RunningTotal()
+    shown = []
+    for name, count in (("n0", 4.0), ("n1", 5.0), ("n0", 0.0), ("n0", 2.0), ("n1", 7.0), ("n1", 8.0)):
+        timeouts.note(name, count)
+        shown.append(timeouts.total)
+    assert shown == [4, 5, 5, 7, 7, 8]
