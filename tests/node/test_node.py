@@ -8,12 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from consensus.messages import QuorumProposal, encode
+from consensus.effects import Batch
+from consensus.messages import FinalizeVote, QuorumProposal, QuorumVote, TimeoutVote, decode, encode
 from consensus.types import Height, Microseconds
 from netsim.network import LinkModel, Uniform
 from sequencer.clock import NodeClock
+from sequencer.failures import ExitCode, explain_failure
 from sequencer.mempool import Admission
+from sequencer.node import Node
 from sequencer.payload import encode_payload
+from sequencer.storage import StorageError
 from tests.node.fleet import LAN, Fleet, Recorder, open_fleet
 
 TRANSACTIONS = [b"transaction %d" % number for number in range(300)]
@@ -203,6 +207,65 @@ async def test_a_frozen_network_holds_its_transactions_until_it_thaws(
         fleet.network.heal()
         await fleet.wait_decided(b"left", b"right")
         fleet.check_same_chain()
+
+
+def record_votes(node: Node, left: list[object]) -> None:
+    """From now on what is signed ends in this list instead of leaving the node."""
+
+    def record(frame: bytes) -> None:
+        message = decode(frame)
+        if isinstance(message, QuorumProposal | QuorumVote | FinalizeVote | TimeoutVote):
+            left.append(message)
+
+    node._transport.broadcast = record  # type: ignore[method-assign]
+
+
+async def test_nothing_signed_leaves_before_its_write_returns_nor_when_that_is_cancelled(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        await fleet.wait_height(2)
+        node, is_written = fleet.nodes[0], trio.Event()
+        append, left = node.storage.append, list[object]()
+        record_votes(node, left)
+
+        async def append_slowly(batch: Batch) -> None:
+            await is_written.wait()
+            await append(batch)
+
+        node.storage.append = append_slowly  # type: ignore[method-assign]
+        await fleet.wait_height(fleet.get_height(1) + 5, [1, 2, 3])
+        assert left == []
+        is_written.set()
+        await fleet.wait_until(lambda: bool(left))
+        is_written = trio.Event()
+        await trio.sleep(1)
+        left.clear()
+        await fleet.stop(0)
+        assert left == []
+
+
+async def test_a_write_that_fails_ends_the_node_and_nothing_signed_leaves(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async def fail(batch: Batch) -> None:
+        raise StorageError(tmp_path, "the disk is full", "Make room")
+
+    left: list[object] = []
+
+    async def run() -> None:
+        async with open_fleet(tmp_path) as fleet:
+            await fleet.wait_height(2)
+            record_votes(fleet.nodes[0], left)
+            fleet.nodes[0].storage.append = fail  # type: ignore[method-assign]
+            await trio.sleep(60)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await run()
+    failure = explain_failure(caught.value)
+    assert failure is not None
+    assert failure.code is ExitCode.UNSAFE
+    assert left == []
 
 
 async def test_garbage_from_a_peer_is_counted_and_changes_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
