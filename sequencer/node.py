@@ -146,6 +146,7 @@ class Node:
         self._announced = recovered.tip
         self._has_decided = False
         self._is_woken = False
+        self._has_forwarded = trio.Event()
         self._server = BlockServer(storage)
         self._send_inbox, self._inbox = trio.open_memory_channel[Item | Wake](INBOX_ITEMS_MAX)
         metrics.watch_mempool(lambda: len(self._transactions), lambda: self._transactions.bytes)
@@ -153,17 +154,18 @@ class Node:
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Take part until cancelled. Any exception that leaves here is fatal for the process (R8)."""
+        self._replay()  # before anybody connects: it may take long, and blocks everything else
         async with trio.open_nursery() as nursery:
             await nursery.start(self._transport.run, self._send_inbox)
             nursery.start_soon(self._expire)
             task_status.started()
-            self._replay()
             self._drive(Started())
             while True:
                 self._is_woken = False
                 has_built = self._try_build()
                 self._press()
                 self._forward()
+                self._has_forwarded.set()
                 await self._commit()
                 self._serve()
                 # What was built may have ended the view (alone, or on a late QC): then the next payload is due now.
@@ -182,6 +184,15 @@ class Node:
     async def wait_finalized(self, hashes: Sequence[Hash]) -> bool:
         """True once all of these transactions are decided and durable here, False as soon as one has expired."""
         return await self._transactions.wait_finalized(hashes)
+
+    async def drain(self) -> None:
+        """Return once everything that was submitted before is on its way to the next leaders.
+
+        What is pending here alone would be lost with this process. To be bounded: a turn may wait for the disk.
+        """
+        self._has_forwarded = trio.Event()
+        self._wake()
+        await self._has_forwarded.wait()
 
     def is_pending(self, transaction_hash: Hash) -> bool:
         """Accepted, and not yet final for everyone to see."""

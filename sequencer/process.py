@@ -30,6 +30,10 @@ log = structlog.get_logger("process")
 
 DESCRIPTORS = 65_536
 """Open files and connections that a node asks the system for, as far as the hard limit goes."""
+DRAIN_SECONDS = 2
+"""How long the end of the process may wait for a slow disk, so that what clients were promised goes to other nodes."""
+LINGER_SECONDS = 0.05
+"""For the writers to hand to the system what was queued last: it sends that after the process has ended."""
 PAYLOADS_CACHED_MAX = 128
 """Opened payloads that are kept: those under way and those that clients ask for most, the recent ones."""
 
@@ -82,6 +86,9 @@ async def run_node(
                 await api.start(partial(serve_api, node, listener, closing=is_closing))
                 log.info("listening", peers=str(loaded.listen), api=str(loaded.api), height=recovered.tip.leaf.height)
                 task_status.started()
+            with trio.move_on_after(DRAIN_SECONDS):
+                await node.drain()
+                await trio.sleep(LINGER_SECONDS)
             nursery.cancel_scope.cancel()
 
 

@@ -245,6 +245,30 @@ async def test_nothing_signed_leaves_before_its_write_returns_nor_when_that_is_c
         assert left == []
 
 
+async def test_a_node_that_goes_down_first_hands_on_what_clients_gave_it(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        await fleet.wait_height(2)
+        node, is_written = fleet.nodes[0], trio.Event()
+        append = node.storage.append
+
+        async def append_slowly(batch: Batch) -> None:
+            await is_written.wait()
+            await append(batch)
+
+        node.storage.append = append_slowly  # type: ignore[method-assign]
+        await trio.sleep(5)
+        fleet.submit(0, b"a promise")
+        with trio.move_on_after(1) as too_early:
+            await node.drain()
+        assert too_early.cancelled_caught, "the turn waits for its disk"
+        is_written.set()
+        await node.drain()
+        await fleet.stop(0)
+        await fleet.wait_decided(b"a promise")
+
+
 async def test_a_write_that_fails_ends_the_node_and_nothing_signed_leaves(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
