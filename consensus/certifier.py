@@ -15,7 +15,7 @@ from consensus.effects import Drop, Report
 from consensus.evidence import DoubleFinalize, DoubleVote
 from consensus.leaf import Block
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote, Vote
-from consensus.tally import Conflict, Forged, Quorum, TimeoutTally, VoteTally, select_high_qc
+from consensus.tally import Conflict, Forged, Quorum, Repeated, TimeoutTally, VoteTally, select_high_qc
 from consensus.types import View
 from consensus.validation import MessageValidator
 
@@ -75,6 +75,8 @@ class Certifier:
                     findings.append(Report(DoubleVote(first, second)))
                 case Forged(voter):
                     findings.append(Drop(voter, "bad_signature", f"quorum vote of view {vote.view}"))
+                case Repeated(voter):
+                    findings.append(Drop(voter, "repeated", f"quorum vote of view {vote.view}"))
         return qc, findings
 
     def _add_finalize_vote(
@@ -90,6 +92,8 @@ class Certifier:
                     findings.append(Report(DoubleFinalize(first, second)))
                 case Forged(voter):
                     findings.append(Drop(voter, "bad_signature", f"finalize vote of view {vote.view}"))
+                case Repeated(voter):
+                    findings.append(Drop(voter, "repeated", f"finalize vote of view {vote.view}"))
         return fc, findings
 
     def find_fc(self, view: View) -> FinalityCertificate | None:

@@ -196,10 +196,11 @@ class Replica:
 
     def _on_vote(self, sender: ValidatorId, vote: Vote) -> None:
         self._peers.on_view(sender, vote.view)
-        if vote.view > self.view + self._parameters.view_window:
-            self._emit(Drop(sender, "far_ahead", f"vote of view {vote.view} in view {self.view}"))
-        elif vote.view >= self._oldest_view:
+        if self._oldest_view <= vote.view <= self.view + self._parameters.view_window:
             self._count_vote(vote)
+        else:
+            reason = "far_ahead" if vote.view > self.view else "stale"
+            self._emit(Drop(sender, reason, f"vote of view {vote.view} in view {self.view}"))
         if vote.view < self.view - 1:
             self._answer(sender)
 
@@ -415,7 +416,7 @@ class Replica:
     def _suspect(self) -> None:
         """L2: the connection to the leader is gone and its proposal has not come: time out now."""
         if self.leader in self._peers.lost and self._proposals.candidate is None and not self._is_view_over:
-            self._time_out("leader lost")
+            self._time_out("leader_lost")
 
     def _consider(self, effects: list[Effect]) -> None:
         """What came of judging proposals; the timer learns when the one to vote for has come."""

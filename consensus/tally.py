@@ -7,7 +7,7 @@ view is kept, in a window of views that the owner moves (L4).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from consensus.certificates import QuorumCertificate
 from consensus.messages import TimeoutVote, Vote
@@ -41,6 +41,16 @@ class Forged:
     voter: ValidatorId
 
 
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """This validator's vote for the same leaf in the same view had come before."""
+
+    voter: ValidatorId
+
+
+Outcome: TypeAlias = Quorum | Conflict[V] | Forged | Repeated
+
+
 @dataclass(slots=True)
 class _ViewVotes(Generic[V]):
     votes: dict[ValidatorId, V] = field(default_factory=dict)
@@ -58,18 +68,18 @@ class VoteTally(Generic[V]):
         self._is_genuine = is_genuine
         self._views: dict[View, _ViewVotes[V]] = {}
 
-    def add(self, vote: V, *, genuine: bool = False) -> list[Quorum | Conflict[V] | Forged]:
+    def add(self, vote: V, *, genuine: bool = False) -> list[Outcome[V]]:
         """Count a vote; `genuine` says that its signature needs no check (the replica's own).
 
-        Returns what came of it: a quorum once per view, a conflict once per validator and view, and every forgery
-        found.
+        Returns what came of it: a quorum once per view, a conflict once per validator and view, every repetition and
+        every forgery found.
         """
         tally = self._views.get(vote.view)
         if tally is None:
             tally = self._views[vote.view] = _ViewVotes()
         first = tally.votes.get(vote.voter)
         if first is not None:
-            return [] if first.leaf == vote.leaf else self._add_contradiction(tally, first, vote)
+            return [Repeated(vote.voter)] if first.leaf == vote.leaf else self._add_contradiction(tally, first, vote)
         tally.votes[vote.voter] = vote
         if genuine:
             tally.genuine.add(vote.voter)
@@ -91,7 +101,7 @@ class VoteTally(Generic[V]):
     def __len__(self) -> int:
         return sum(len(tally.votes) for tally in self._views.values())
 
-    def _add_contradiction(self, tally: _ViewVotes[V], first: V, second: V) -> list[Quorum | Conflict[V] | Forged]:
+    def _add_contradiction(self, tally: _ViewVotes[V], first: V, second: V) -> list[Outcome[V]]:
         if first.voter in tally.conflicted:
             return []
         if not self._is_genuine(second):
@@ -103,9 +113,9 @@ class VoteTally(Generic[V]):
         self._remove(tally, first)
         return [Forged(first.voter), *self.add(second)]
 
-    def _prove_quorum(self, tally: _ViewVotes[V], view: View, leaf: Commitment) -> list[Quorum | Conflict[V] | Forged]:
+    def _prove_quorum(self, tally: _ViewVotes[V], view: View, leaf: Commitment) -> list[Outcome[V]]:
         """Check the signatures that were put off, one by one, until they carry a quorum or run out."""
-        outcome: list[Quorum | Conflict[V] | Forged] = []
+        outcome: list[Outcome[V]] = []
         for vote in [vote for vote in tally.votes.values() if vote.leaf == leaf and vote.voter not in tally.genuine]:
             if self._is_genuine(vote):
                 tally.genuine.add(vote.voter)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from consensus.messages import QuorumVote, TimeoutVote
 from consensus.stake_table import StakeTable, Validator
-from consensus.tally import Conflict, Forged, Quorum, TimeoutTally, VoteTally, select_high_qc
+from consensus.tally import Conflict, Forged, Quorum, Repeated, TimeoutTally, VoteTally, select_high_qc
 from consensus.types import Commitment, Epoch, ValidatorId, View
 from tests.lab import Lab
 
@@ -84,6 +84,14 @@ def test_a_voter_is_called_forged_only_for_a_forgery(amounts: list[int], cast: l
     outcomes = [outcome for ballot in cast for outcome in tally.add(make_vote(ballot))]
     forgers = {ballot.voter for ballot in cast if not ballot.genuine}
     assert {outcome.voter for outcome in outcomes if isinstance(outcome, Forged)} <= forgers
+
+
+def test_a_vote_that_comes_again_is_said_to_be_repeated_and_counts_once() -> None:
+    _, tally = make_tally([1] * 7)
+    vote = make_vote(Ballot(0, 0, genuine=True))
+    assert tally.add(vote) == []
+    assert tally.add(vote) == [Repeated(ValidatorId(0))]
+    assert len(tally) == 1
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.builds(Ballot, st.integers(0, 6), st.integers(0, 2), st.booleans()))))

@@ -84,7 +84,7 @@ def test_l2_a_lost_leader_is_timed_out_at_once(lab: Lab) -> None:
     bench.start()
     effects = bench.handle(PeerLost(ValidatorId(1)))
     assert [vote.view for vote in get_messages(effects, TimeoutVote)] == [1]
-    assert [effect.cause for effect in select(effects, TimedOut)] == ["leader lost"]
+    assert [effect.cause for effect in select(effects, TimedOut)] == ["leader_lost"]
 
 
 def test_l2_not_when_its_proposal_is_here(lab: Lab) -> None:
@@ -187,6 +187,23 @@ def test_l4_votes_beyond_the_window_are_dropped(lab: Lab) -> None:
     far = lab.block(lab.genesis, 1 + PARAMETERS.view_window + 1, tc=lab.tc(PARAMETERS.view_window + 1, lab.genesis_qc))
     effects = bench.receive(0, lab.vote(0, far))
     assert [drop.reason for drop in select(effects, Drop)] == ["far_ahead"]
+
+
+def test_l4_replayed_votes_change_nothing_and_are_counted(lab: Lab) -> None:
+    """A vote that came before, and one of a view that was decided long ago."""
+    bench = lab.bench(SUBJECT)
+    bench.start()
+    first, second = lab.chain(2)
+    bench.propose(first)
+    bench.certify(first)
+    bench.propose(second)
+    replayed = lab.vote(0, second)
+    bench.receive(0, replayed)
+    assert [drop.reason for drop in select(bench.receive(0, replayed), Drop)] == ["repeated"]
+    bench.certify(second)
+    for voter in range(4):
+        bench.receive(voter, lab.finalize(voter, second))
+    assert [drop.reason for drop in select(bench.receive(0, lab.vote(0, first)), Drop)] == ["stale"]
 
 
 def test_l4_certificates_are_looked_at_first_however_far_ahead(lab: Lab) -> None:
