@@ -18,10 +18,15 @@ class NodeClock:
     """Make it inside a Trio run. `wall` gives seconds since the Unix epoch."""
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
         self._offset = wall() - trio.current_time()
 
     def now(self) -> Microseconds:
         return Microseconds(int((trio.current_time() + self._offset) * _MICROSECONDS))
+
+    def compute_drift(self) -> float:
+        """Seconds by which the wall clock has left this one: it was stepped, or the machine slept."""
+        return self._wall() - trio.current_time() - self._offset
 
     def to_trio_time(self, moment: Microseconds) -> float:
         """The same moment on Trio's clock, for deadlines: at that time `now()` is `moment` or more.

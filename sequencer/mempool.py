@@ -86,11 +86,6 @@ class Mempool:
         """Bytes of the pending transactions, without overhead."""
         return self._charged_bytes - TRANSACTION_OVERHEAD_BYTES * len(self)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether a transaction of the largest size would be refused."""
-        return self._charged_bytes + self._transaction_bytes_max + TRANSACTION_OVERHEAD_BYTES > self._bytes_max
-
     def contains(self, hash_: Hash) -> bool:
         return any(hash_ in group for group in self._groups)
 

@@ -86,7 +86,7 @@ REPLAY_BLOCKS = 256
 REPLAY_BYTES = 8 * 1024 * 1024
 """Decided blocks that are read in one go for an application that is behind."""
 EXPIRY_INTERVAL_SECONDS = 1.0
-"""How often the mempool drops what has expired."""
+"""How often the mempool drops what has expired, and the clock is compared with the wall's."""
 
 
 class Wake:
@@ -157,7 +157,7 @@ class Node:
         self._replay()  # before anybody connects: it may take long, and blocks everything else
         async with trio.open_nursery() as nursery:
             await nursery.start(self._transport.run, self._send_inbox)
-            nursery.start_soon(self._expire)
+            nursery.start_soon(self._look_after)
             task_status.started()
             self._drive(Started())
             while True:
@@ -250,7 +250,7 @@ class Node:
                 for frame in frames:
                     self._open(sender, frame)
             case Lost(peer):
-                log.info("peer_lost", peer=self.network.name_of(peer))
+                log.warning("peer_lost", peer=self.network.name_of(peer))
                 self._drive(PeerLost(peer))
             case Found(peer):
                 log.info("peer_found", peer=self.network.name_of(peer))
@@ -422,7 +422,19 @@ class Node:
         with suppress(trio.WouldBlock):
             self._send_inbox.send_nowait(Wake())
 
-    async def _expire(self) -> None:
+    async def _look_after(self) -> None:
+        """What time alone brings about: transactions expire, and the wall clock leaves this node's."""
+        is_told = False
+        skew_max = self.network.consensus.clock_skew_max_ms / 1000
         while True:
             await trio.sleep(EXPIRY_INTERVAL_SECONDS)
             self._transactions.expire(trio.current_time())
+            drift = self._clock.compute_drift()
+            if abs(drift) > skew_max and not is_told:
+                log.warning(
+                    "clock_left_behind",
+                    seconds=round(drift, 3),
+                    reason="the wall clock was stepped, or the machine slept, while the node ran",
+                    action="restart the node: others may refuse its timestamps, and it theirs (R3b)",
+                )
+            is_told = abs(drift) > skew_max

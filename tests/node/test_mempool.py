@@ -52,7 +52,6 @@ def test_each_transaction_gets_its_own_answer() -> None:
         Admission.FULL,
     ]
     assert mempool.take(10_000) == [A, C, bytes(1000)]
-    assert mempool.is_full
     assert mempool.add([]) == []
 
 

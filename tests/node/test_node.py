@@ -6,6 +6,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from consensus.effects import Batch
@@ -316,6 +317,20 @@ def test_a_deadline_on_trios_clock_is_never_early(after: int, trio_now: float, w
     clock._offset = wall - trio_now
     moment = Microseconds(int(wall * 1e6) + after % 10**12)
     assert int((clock.to_trio_time(moment) + clock._offset) * 1_000_000) >= moment
+
+
+async def test_a_step_of_the_wall_clock_moves_no_timer_and_the_operator_is_told_once(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        await fleet.wait_height(2)
+        with capture_logs() as lines:
+            for step in (3600.0, -3600.0):
+                fleet.nodes[0]._clock._wall = lambda step=step: 1_700_000_000 + trio.current_time() + step
+                await trio.sleep(10)
+        assert [line["seconds"] for line in lines if line["event"] == "clock_left_behind"] == [3600]
+        assert not [line for line in lines if line["event"] == "timed_out"]
+        fleet.check_same_chain()
 
 
 async def test_ready_means_decided(autojump_clock: MockClock, tmp_path: Path) -> None:
