@@ -176,6 +176,11 @@ class NetworkConfig(Section, frozen=True, kw_only=True):
         parameters = self.consensus.to_parameters()
         return EpochContext(self.network_id, FIRST_EPOCH, table, Ed25519(), genesis, parameters)
 
+    @property
+    def names(self) -> dict[int, str]:
+        """By number."""
+        return {entry.id: entry.name for entry in self.validators}
+
     def name_of(self, validator_id: ValidatorId) -> str:
         """Raises `KeyError` for a number that the network does not know."""
         for entry in self.validators:

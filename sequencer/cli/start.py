@@ -45,7 +45,7 @@ def start(
         "log_level": log_level,
     }
     loaded = load_node(folder, flags=flags)
-    configure_logging(loaded.config.log_level, node=loaded.config.validator)
+    configure_logging(loaded.config.log_level, names=loaded.network.names, node=loaded.config.validator)
     import trio
 
     trio.run(_run, loaded)

@@ -68,7 +68,7 @@ def _run(request: StartNode, lifeline: int) -> Failure:
     try:
         # A variable such as SEQUENCER_API is meant for one node, here it would give all of them the same address.
         loaded = load_node(Path(request.folder), flags=request.settings, environ={})
-        configure_logging(loaded.config.log_level, sys.stderr, node=request.name)
+        configure_logging(loaded.config.log_level, sys.stderr, names=loaded.network.names, node=request.name)
         trio.run(_run_until_parent_dies, loaded, lifeline)
     except BaseException as error:
         failure = explain_failure(error)

@@ -7,6 +7,7 @@ closes the socket, not when a timer runs out (L2).
 - A full inbox stops the reading, so TCP slows the peer down. Outgoing frames never wait for anyone: see `outbox`.
 """
 
+import os
 import random
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -136,7 +137,7 @@ class TcpTransport:
             # Before anything else: the writer's end takes the scheduler another round.
             await session.report(link.on_dialled_lost())
             nursery.cancel_scope.cancel()
-        self._log.warning("peer_lost", peer=link.peer)
+        self._log.info("peer_disconnected", peer=link.peer, address=str(self._addresses[link.peer]))
 
     async def _connect(self, peer: ValidatorId, attempt: int) -> trio.SocketStream | None:
         address = self._addresses[peer]
@@ -151,7 +152,7 @@ class TcpTransport:
         except (OSError, trio.TooSlowError, *_STREAM_ERRORS) as error:
             # Once per outage: a peer that is down is dialled again and again.
             log = self._log.debug if attempt else self._log.info
-            log("peer_unreachable", peer=peer, address=str(address), error=str(error) or type(error).__name__)
+            log("peer_unreachable", peer=peer, address=str(address), error=_describe(error))
         except (HandshakeError, FrameError) as error:
             self._drops.drop(error.reason, peer, address=str(address), detail=f"{address} {error.detail}")
         finally:
@@ -284,6 +285,17 @@ def _configure(stream: trio.SocketStream) -> None:
         option = getattr(socket, name, None)
         if option is not None:
             stream.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _describe(error: Exception) -> str:
+    """Trio tries every address of a name and says only that all of them failed: the last reason is inside."""
+    inner = error.__cause__
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[-1]
+    reason = inner or error
+    if isinstance(reason, OSError) and reason.errno is not None and reason.errno > 0:
+        return os.strerror(reason.errno)
+    return str(reason) or type(reason).__name__
 
 
 def _get_remote(stream: trio.SocketStream) -> str:

@@ -186,7 +186,15 @@ def start_node(folder: Path) -> Iterator[subprocess.Popen[str]]:
             node.terminate()
 
 
-def test_reset_leaves_a_home_from_which_a_single_node_runs(home: Path, tmp_path: Path) -> None:
+def test_the_log_names_peers_and_the_reason_why_one_cannot_be_reached(home: Path) -> None:
+    with start_node(home / "n0") as node:
+        assert node.stderr is not None
+        line = json.loads(next(line for line in node.stderr if "peer_unreachable" in line))
+        assert line["peer"] in ("n1", "n2", "n3")
+        assert line["error"] == "Connection refused"
+
+
+def test_reset_leaves_a_home_alone_from_which_a_node_runs(tmp_path: Path) -> None:
     made = run("init", "--home", tmp_path / "devnet", "--name", "devnet", "--base-port", find_base_port(4))
     assert made.returncode == ExitCode.OK
     with start_node(tmp_path / "devnet" / "n1"):
