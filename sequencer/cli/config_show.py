@@ -46,7 +46,7 @@ def list_settings(node: LoadedNode) -> Iterator[Setting]:
     for key, meaning in describe_fields(NodeConfig).items():
         yield Setting(key, getattr(node.config, key), node.origins[key], meaning)
     table = read_table(node.network_path)
-    file = str(node.network_path.resolve())
+    file = _shorten(node.network_path)
     yield Setting("network.id", node.network.network_id.hex(), "computed", "Hash of everything in the network file.")
     for key, meaning in describe_fields(NetworkConfig).items():
         value = getattr(node.network, key)
@@ -58,6 +58,12 @@ def list_settings(node: LoadedNode) -> Iterator[Setting]:
             yield Setting(f"network.{key}", value, file, meaning)
     names = [entry.name for entry in node.network.validators]
     yield Setting("network.validators", names, file, "Names of the validators.")
+
+
+def _shorten(path: Path) -> str:
+    """Without detours, and from the working directory where it leads there."""
+    resolved, here = path.resolve(), Path.cwd()
+    return str(resolved.relative_to(here) if resolved.is_relative_to(here) else resolved)
 
 
 def _render_lines(settings: list[Setting], *, origin: bool, meaning: bool) -> Iterator[str]:
