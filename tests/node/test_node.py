@@ -1,5 +1,6 @@
 """Whole nodes on virtual time: what a client and an operator may rely on."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -319,14 +320,18 @@ def test_a_deadline_on_trios_clock_is_never_early(after: int, trio_now: float, w
     assert int((clock.to_trio_time(moment) + clock._offset) * 1_000_000) >= moment
 
 
+def compute_wall(start: float) -> float:
+    return start + trio.current_time()
+
+
 async def test_a_step_of_the_wall_clock_moves_no_timer_and_the_operator_is_told_once(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
     async with open_fleet(tmp_path) as fleet:
         await fleet.wait_height(2)
         with capture_logs() as lines:
-            for step in (3600.0, -3600.0):
-                fleet.nodes[0]._clock._wall = lambda step=step: 1_700_000_000 + trio.current_time() + step
+            for wall in (1_700_003_600, 1_699_996_400):
+                fleet.nodes[0]._clock._wall = partial(compute_wall, wall)
                 await trio.sleep(10)
         assert [line["seconds"] for line in lines if line["event"] == "clock_left_behind"] == [3600]
         assert not [line for line in lines if line["event"] == "timed_out"]
