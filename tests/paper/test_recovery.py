@@ -133,3 +133,18 @@ def test_r8_what_is_sent_again_after_a_restart_waits_for_a_sync_too(lab: Lab) ->
     for kind in (QuorumVote, FinalizeVote):
         assert get_messages(effects, kind)
         assert not get_messages(bare, kind)
+
+
+# R5
+
+
+def test_r5_finalize_first_then_enter_even_when_the_next_leader_is_gone(lab: Lab) -> None:
+    """The other order would time out in the new view at once, and then forbid the FinalizeVote of the old one."""
+    bench = lab.bench(SUBJECT)
+    bench.start()
+    bench.handle(PeerLost(ValidatorId(2)))
+    block = lab.chain(1)[0]
+    bench.propose(block)
+    effects = bench.certify(block, voters=(0, 1))
+    assert [vote.view for vote in get_messages(effects, FinalizeVote)] == [1]
+    assert [(vote.view, vote.high_qc_view) for vote in get_messages(effects, TimeoutVote)] == [(2, 1)]
