@@ -6,13 +6,20 @@ from typing import TypeVar
 import pytest
 from msgspec.structs import replace
 
-from consensus.certificates import Certificate, FinalityCertificate, QuorumCertificate, TimeoutCertificate
-from consensus.effects import Decide, TimedOut
+from consensus.certificates import (
+    Certificate,
+    FinalityCertificate,
+    QuorumCertificate,
+    TimeoutCertificate,
+    assemble_quorum_certificate,
+)
+from consensus.effects import Decide, Drop, TimedOut
 from consensus.errors import InvalidMessage
 from consensus.leaf import Block
-from consensus.messages import LeafResponse, RangeResponse, ReplicaMessage, StatusResponse
+from consensus.messages import LeafResponse, QuorumVote, RangeResponse, ReplicaMessage, StatusResponse
+from consensus.signatures import Domain
 from consensus.types import ValidatorId, View
-from tests.lab import Lab, select
+from tests.lab import EPOCH, Lab, get_messages, select
 
 C = TypeVar("C", bound=Certificate)
 SENDER = 0
@@ -107,3 +114,18 @@ def test_p2_finalize_votes_for_another_leaf_than_the_qcs_make_no_fc(lab: Lab) ->
     assert not select(bench.effects, Decide)
     assert bench.replica.view == View(2)
     assert not select(bench.effects, TimedOut)
+
+
+def test_r3b_the_qc_of_a_leaf_in_another_view_than_its_own_is_no_justification(lab: Lab) -> None:
+    """Nobody honest votes for a leaf in another view, so only a lost quorum makes such a QC."""
+    bench = lab.bench(2)
+    bench.start()
+    (first,) = lab.chain(1)
+    bench.propose(first)
+    signatures = {
+        voter: lab.sign(voter, Domain.QUORUM_VOTE, 2, first.commitment) for voter in map(ValidatorId, range(3))
+    }
+    qc = assemble_quorum_certificate(lab.scheme, lab.table, EPOCH, View(2), first.commitment, signatures)
+    effects = bench.propose(lab.block(first, 3, justify=qc))
+    assert [drop.reason for drop in select(effects, Drop)] == ["bad_leaf"]
+    assert not get_messages(effects, QuorumVote)

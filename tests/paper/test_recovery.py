@@ -93,6 +93,15 @@ def test_r2_a_proposal_is_repeated_after_a_restart_although_high_qc_has_risen_si
     assert get_messages(again.effects, QuorumProposal) == [proposal]
 
 
+def test_r2_a_leader_extends_the_tcs_highest_qc_although_it_came_in_the_tc_alone(lab: Lab) -> None:
+    bench = lab.bench(SUBJECT)
+    bench.start()
+    first = lab.chain(1)[0]
+    bench.propose(first)
+    effects = bench.receive(0, StatusResponse(lab.genesis_qc, None, lab.tc(2, lab.qc(first))))
+    assert [proposal.leaf.parent for proposal in get_messages(effects, QuorumProposal)] == [first.commitment]
+
+
 # R7
 
 
@@ -148,3 +157,54 @@ def test_r5_finalize_first_then_enter_even_when_the_next_leader_is_gone(lab: Lab
     effects = bench.certify(block, voters=(0, 1))
     assert [vote.view for vote in get_messages(effects, FinalizeVote)] == [1]
     assert [(vote.view, vote.high_qc_view) for vote in get_messages(effects, TimeoutVote)] == [(2, 1)]
+
+
+# L3
+
+
+def test_l3_the_answer_to_a_peer_that_is_behind_holds_the_tc_that_it_needs(lab: Lab) -> None:
+    bench = lab.bench(SUBJECT)
+    bench.start()
+    bench.receive(0, StatusResponse(lab.genesis_qc, None, lab.tc(4, lab.genesis_qc)))
+    (status,) = get_messages(bench.receive(1, lab.timeout(1, 1, lab.genesis_qc)), StatusResponse)
+    behind = lab.bench(1)
+    behind.start()
+    behind.receive(SUBJECT, status)
+    assert behind.replica.view == 5
+
+
+def test_l3_after_a_restart_the_leaf_of_high_qc_is_asked_for(lab: Lab) -> None:
+    before = lab.bench(SUBJECT)
+    before.start()
+    missing = lab.chain(1)[0]
+    before.receive(0, StatusResponse(lab.qc(missing), None, None))
+    bench = lab.bench(SUBJECT, before.record)
+    bench.start()
+    bench.wait(PARAMETERS.fetch_interval)
+    requests = [send.message for send in select(bench.handle(TimerFired(Timer.FETCH)), Send)]
+    assert requests == [LeafRequest(missing.commitment)]
+
+
+# R8
+
+
+def test_r8_the_certificate_by_which_a_view_was_entered_is_in_the_record(lab: Lab) -> None:
+    bench = lab.bench(SUBJECT)
+    bench.start()
+    tc = lab.tc(1, lab.genesis_qc)
+    effects = bench.receive(0, StatusResponse(lab.genesis_qc, None, tc))
+    assert select(effects, Persist)[-1].record.entry == tc
+    again = lab.bench(SUBJECT, bench.record)
+    again.start()
+    assert again.replica.view == 2
+
+
+def test_r8_a_block_is_durable_with_the_finalize_vote_for_it_when_it_was_not_voted_for(lab: Lab) -> None:
+    """A decided block is on the disks of a quorum before anyone can know that it is decided."""
+    bench = lab.bench(SUBJECT)
+    bench.start()
+    block = lab.chain(1)[0]
+    bench.receive(0, StatusResponse(lab.qc(block), None, None))
+    effects = bench.receive(0, LeafResponse(block.leaf, block.payload))
+    (persist,) = [effect for effect in select(effects, Persist) if get_messages([effect], FinalizeVote)]
+    assert [stored.commitment for stored in persist.blocks] == [block.commitment]
