@@ -11,7 +11,7 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 
 from sequencer.storage.errors import explaining
-from sequencer.storage.schema import PAGE_BYTES, open_writer
+from sequencer.storage.schema import PAGE_BYTES, closing_on_failure, open_writer
 
 CHECKPOINT_BYTES = 64 * 1024 * 1024
 """Written between two checkpoints: four seconds at 30,000 transactions of 512 bytes a second. The log is about as
@@ -37,8 +37,9 @@ class Checkpointer:
         self._written = 0
         self._running: Future[None] | None = None
         with explaining(path):
-            self._connection = open_writer(path, synchronous="NORMAL" if is_synced else "OFF")
-            self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+            with closing_on_failure(open_writer(path, synchronous="NORMAL" if is_synced else "OFF")) as connection:
+                connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+            self._connection = connection
 
     def on_written(self, payload_bytes: int) -> None:
         """To be called after each turn. Raises `StorageError` when the checkpoint before has failed."""

@@ -14,7 +14,15 @@ from consensus.leaf import Block, Leaf, compute_payload_commitment
 from consensus.safety import SafetyRecord
 from consensus.types import Commitment, Height, NetworkId, ValidatorId
 from sequencer.storage.errors import NEW_KEY, StorageError, explaining
-from sequencer.storage.schema import HEIGHT_SHIFT, Origin, check_origin, open_reader, read_database_id, read_origin
+from sequencer.storage.schema import (
+    HEIGHT_SHIFT,
+    Origin,
+    check_origin,
+    closing_on_failure,
+    open_reader,
+    read_database_id,
+    read_origin,
+)
 from sequencer.storage.turn import ChainState
 
 _decode_leaf = msgspec.msgpack.Decoder(Leaf).decode
@@ -38,19 +46,15 @@ class Reader:
         self._path = path
         self._genesis = genesis
         self._connection = open_reader(path)
-        try:
-            with explaining(path):
-                self.origin: Origin = read_origin(self._connection)
-                check_origin(path, self.origin, network_id, validator_id)
-                self.database_id = read_database_id(path, self.origin)
-                self.record = self._read_record()
-                self.tip = self._read_tip()
-                self.undecided = self._read_undecided()
-                early_fc = self.origin.get("early_fc", b"")
-                self._early_fc = _decode_fc(early_fc) if early_fc else None
-        except BaseException:
-            self._connection.close()
-            raise
+        with closing_on_failure(self._connection), explaining(path):
+            self.origin: Origin = read_origin(self._connection)
+            check_origin(path, self.origin, network_id, validator_id)
+            self.database_id = read_database_id(path, self.origin)
+            self.record = self._read_record()
+            self.tip = self._read_tip()
+            self.undecided = self._read_undecided()
+            early_fc = self.origin.get("early_fc", b"")
+            self._early_fc = _decode_fc(early_fc) if early_fc else None
 
     def compute_state(self) -> ChainState:
         """Where the writer goes on. To be called once, before it does."""

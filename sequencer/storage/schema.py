@@ -6,6 +6,8 @@ Nothing here writes to a file that is not whole and ours: checks run on a read-o
 import os
 import secrets
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -112,10 +114,20 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 def open_writer(path: Path, *, synchronous: str) -> sqlite3.Connection:
     """The one connection that writes; checkpoints are not its business. May move between threads, one at a time."""
-    connection = _connect(path, "rw")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
-    return connection
+    with closing_on_failure(_connect(path, "rw")) as connection:
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        return connection
+
+
+@contextmanager
+def closing_on_failure(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """For a connection that its opener hands out only when all went well."""
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 def read_origin(connection: sqlite3.Connection) -> Origin:
@@ -168,12 +180,12 @@ def read_boot_id() -> bytes:
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     with explaining(path):
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
-        )
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA cell_size_check = ON")
-        return connection
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        made = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        with closing_on_failure(made) as connection:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            connection.execute("PRAGMA cell_size_check = ON")
+            return connection
 
 
 def _encode_validator(validator_id: ValidatorId) -> bytes:

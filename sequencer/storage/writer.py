@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from sequencer.storage.errors import StorageError, explaining
-from sequencer.storage.schema import open_writer, read_boot_id
+from sequencer.storage.schema import closing_on_failure, open_writer, read_boot_id
 from sequencer.storage.turn import Turn
 
 
@@ -22,13 +22,10 @@ class Writer:
         with explaining(path):
             self._connection = open_writer(path, synchronous="FULL")
             self._synchronous = "FULL"
-            try:
+            with closing_on_failure(self._connection):
                 if is_synced:
                     self._settle()
                 self._mark_volatile(b"" if is_synced else read_boot_id())
-            except BaseException:
-                self._connection.close()
-                raise
 
     def write(self, turn: Turn) -> None:
         """One transaction, synced when it holds a record. May run in any thread, one call at a time."""
