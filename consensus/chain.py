@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable
 
 from consensus.errors import InvariantViolation
 from consensus.leaf import Block
-from consensus.types import Commitment
+from consensus.ledger import LeadershipParameters, Ledger, LedgerChange, apply_leaf, describe_changes
+from consensus.types import Commitment, Height
 
 
 class Chain:
@@ -14,9 +15,15 @@ class Chain:
     views pass without a decide.
     """
 
-    def __init__(self, tip: Block, undecided: Iterable[Block] = ()) -> None:
+    def __init__(
+        self, tip: Block, ledger: Ledger, leadership: LeadershipParameters, undecided: Iterable[Block] = ()
+    ) -> None:
         self.tip = tip
+        self.ledger = ledger
+        """After the tip."""
+        self._leadership = leadership
         self._blocks: dict[Commitment, Block] = {}
+        self._ledgers: dict[Commitment, Ledger] = {}
         for block in sorted(undecided, key=lambda block: block.leaf.height):
             if block.leaf.parent in self:
                 self.add(block)
@@ -39,13 +46,20 @@ class Chain:
     def get(self, commitment: Commitment) -> Block | None:
         return self.tip if commitment == self.tip.commitment else self._blocks.get(commitment)
 
+    def get_ledger(self, commitment: Commitment) -> Ledger:
+        """The ledger after a block that is in the chain (S1)."""
+        return self.ledger if commitment == self.tip.commitment else self._ledgers[commitment]
+
     def add(self, block: Block) -> None:
         """The parent must be in the chain. Adding a block twice is harmless."""
         if block.commitment in self:
             return
-        if block.leaf.parent not in self:
+        parent = self.get(block.leaf.parent)
+        if parent is None:
             raise InvariantViolation(f"{block} was added without its parent")
         self._blocks[block.commitment] = block
+        before = self.get_ledger(parent.commitment)
+        self._ledgers[block.commitment] = apply_leaf(before, parent.leaf, block.leaf, self._leadership)
 
     def compute_path(self, commitment: Commitment) -> tuple[Block, ...] | None:
         """Undecided blocks up to and including this one, oldest first; empty for the tip; None when it is not here."""
@@ -59,14 +73,27 @@ class Chain:
         path.reverse()
         return tuple(path)
 
-    def advance(self, blocks: tuple[Block, ...]) -> None:
-        """These blocks, oldest first, are decided; whatever does not descend from the last of them is dropped."""
+    def advance(self, blocks: tuple[Block, ...]) -> tuple[tuple[Height, tuple[LedgerChange, ...]], ...]:
+        """These blocks, oldest first, are decided; whatever does not descend from the last of them is dropped.
+
+        Returns what they changed in the ledger, by height.
+        """
+        told: list[tuple[Height, tuple[LedgerChange, ...]]] = []
         for block in blocks:
-            if (block.leaf.parent, block.leaf.height) != (self.tip.commitment, self.tip.leaf.height + 1):
-                raise InvariantViolation(f"{block} was decided on top of {self.tip}, which is not its parent")
-            self.tip = block
+            parent, leaf = self.tip, block.leaf
+            if (leaf.parent, leaf.height) != (parent.commitment, parent.leaf.height + 1):
+                raise InvariantViolation(f"{block} was decided on top of {parent}, which is not its parent")
+            if leaf.ledger != self.ledger.commitment:
+                raise InvariantViolation(f"{block} was decided on another ledger than the one computed here")
+            after = self._ledgers.get(block.commitment) or apply_leaf(self.ledger, parent.leaf, leaf, self._leadership)
+            changes = describe_changes(self.ledger, after, leaf.view - parent.leaf.view - 1)
+            if changes:
+                told.append((leaf.height, tuple(changes)))
+            self.tip, self.ledger = block, after
         kept: dict[Commitment, Block] = {}
         for commitment, block in self._blocks.items():  # parents stand before their children
             if block.leaf.parent in kept or block.leaf.parent == self.tip.commitment:
                 kept[commitment] = block
         self._blocks = kept
+        self._ledgers = {commitment: self._ledgers[commitment] for commitment in kept}
+        return tuple(told)

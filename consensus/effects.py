@@ -13,9 +13,10 @@ from consensus.certificates import FinalityCertificate
 from consensus.events import Timer
 from consensus.evidence import Evidence
 from consensus.leaf import Block
+from consensus.ledger import Ledger, LedgerChange
 from consensus.messages import Message
 from consensus.safety import SafetyRecord
-from consensus.types import Commitment, Microseconds, ValidatorId, View
+from consensus.types import Commitment, Height, Microseconds, ValidatorId, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,20 @@ class Decide:
     fc: FinalityCertificate
 
 
+LedgerChanges: TypeAlias = tuple[tuple[Height, tuple[LedgerChange, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerAdvanced:
+    """Decided leaves have changed the ledger: `ledger` is to be stored with them, `changes` are for people.
+
+    `changes` has an entry per leaf that benched or cleared somebody, or moved the lead.
+    """
+
+    ledger: Ledger
+    changes: LedgerChanges
+
+
 @dataclass(frozen=True, slots=True)
 class EnteredView:
     """For logs, metrics and the mempool's forwarding. `timed_out` tells whether the view before ended by a TC."""
@@ -129,6 +144,7 @@ Effect: TypeAlias = (
     | BuildPayload
     | CheckPayload
     | Decide
+    | LedgerAdvanced
     | EnteredView
     | TimedOut
     | Report
@@ -144,6 +160,8 @@ class Batch:
     blocks: tuple[Block, ...]
     decides: tuple[Decide, ...]
     release: tuple[Effect, ...]
+    ledger: Ledger | None = None
+    """After the last decided block, when that differs from what was written before."""
 
     @property
     def must_sync(self) -> bool:
@@ -159,6 +177,7 @@ def batch(effects: Iterable[Effect]) -> Batch:
     record: SafetyRecord | None = None
     blocks: dict[Commitment, Block] = {}
     decides: list[Decide] = []
+    ledger: Ledger | None = None
     release: list[Effect] = []
     for effect in effects:
         if isinstance(effect, Persist):
@@ -168,5 +187,7 @@ def batch(effects: Iterable[Effect]) -> Batch:
             continue
         if isinstance(effect, Decide):
             decides.append(effect)
+        elif isinstance(effect, LedgerAdvanced):
+            ledger = effect.ledger
         release.append(effect)
-    return Batch(record, tuple(blocks.values()), tuple(decides), tuple(release))
+    return Batch(record, tuple(blocks.values()), tuple(decides), tuple(release), ledger)

@@ -46,7 +46,9 @@ class Proposals:
     def compute_leader(self, view: View, high_qc: QuorumCertificate) -> ValidatorId | None:
         """Who may extend the leaf of `high_qc` in this view; None while that leaf is missing here."""
         parent = self._chain.get(high_qc.leaf)
-        return None if parent is None else self._schedule.leader(view, parent.leaf)
+        if parent is None:
+            return None
+        return self._schedule.leader(view, parent.leaf, self._chain.get_ledger(parent.commitment))
 
     def request_payload(self, view: View, high_qc: QuorumCertificate, deadline: Microseconds) -> BuildPayload:
         """R2, L6: what the leader needs to know of the node's transactions; the leaf of `high_qc` must be here."""
@@ -76,7 +78,7 @@ class Proposals:
             proposer=proposer,
             timestamp_ms=now // 1000,
             payload=payload,
-            ledger=self._context.stake_table.commitment,
+            ledger=self._chain.get_ledger(parent.commitment).commitment,
             justify_qc=high_qc,
             timeout_certificate=tc,
         )
@@ -96,8 +98,9 @@ class Proposals:
         if parent is None:
             self._waiting.setdefault(block.leaf.proposer, (proposal, block))
             return []
-        leader = self._schedule.leader(block.leaf.view, parent.leaf)
-        flaw = find_flaw(block.leaf, parent.leaf, leader, now, self._context)
+        ledger = self._chain.get_ledger(parent.commitment)
+        leader = self._schedule.leader(block.leaf.view, parent.leaf, ledger)
+        flaw = find_flaw(block.leaf, parent.leaf, leader, ledger.commitment, now, self._context)
         if flaw is not None:
             return [Drop(sender, "bad_leaf", flaw)]
         if self._proposal is not None:

@@ -8,7 +8,7 @@ like everyone's. Whatever is signed leaves inside a `Persist`, after the record 
 The order in which one QC is used is part of the safety argument and stands in `_on_qc`, nowhere else.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
 from consensus.certificates import FinalityCertificate, QuorumCertificate, TimeoutCertificate, decode_signers
@@ -22,6 +22,7 @@ from consensus.effects import (
     Drop,
     Effect,
     EnteredView,
+    LedgerAdvanced,
     Persist,
     Send,
     SetTimer,
@@ -41,6 +42,7 @@ from consensus.events import (
 )
 from consensus.fetch import Fetcher
 from consensus.leaf import Block
+from consensus.ledger import Ledger
 from consensus.messages import (
     LeafResponse,
     QuorumProposal,
@@ -71,6 +73,7 @@ class Replica:
         safety: SafetyRules,
         *,
         tip: Block,
+        ledger: Ledger,
         tip_fc: FinalityCertificate | None,
         undecided: Sequence[Block],
     ) -> None:
@@ -79,11 +82,11 @@ class Replica:
         self._parameters = context.parameters
         self._safety = safety
         self._id = safety.validator_id
-        self._chain = Chain(tip, undecided)
+        self.chain = Chain(tip, ledger, context.leadership, undecided)
         self._fc = tip_fc
         self._pacemaker = Pacemaker(context.parameters, View(safety.record.entry.view + 1))
-        self._fetcher = Fetcher(self._chain, self._id, self._table.ids, context.parameters.fetch_interval)
-        self._proposals = Proposals(context, schedule, self._chain)
+        self._fetcher = Fetcher(self.chain, self._id, self._table.ids, context.parameters.fetch_interval)
+        self._proposals = Proposals(context, schedule, self.chain)
         self._certifier = Certifier(context, validator)
         self._peers = Peers(context.parameters.fetch_interval)
         self._pending_fc: FinalityCertificate | None = None
@@ -104,12 +107,7 @@ class Replica:
     @property
     def tip(self) -> Block:
         """The last decided block."""
-        return self._chain.tip
-
-    @property
-    def undecided(self) -> Collection[Block]:
-        """Blocks on top of the last decided one, on whichever branch."""
-        return self._chain.blocks
+        return self.chain.tip
 
     @property
     def high_qc(self) -> QuorumCertificate:
@@ -118,7 +116,7 @@ class Replica:
     @property
     def high_block(self) -> Block | None:
         """The block that `high_qc` certifies, once it is here."""
-        return self._chain.get(self.high_qc.leaf)
+        return self.chain.get(self.high_qc.leaf)
 
     @property
     def is_behind(self) -> bool:
@@ -167,7 +165,7 @@ class Replica:
                 self._persist(Broadcast(vote))
                 self._count_vote(vote, genuine=True)
         self._on_qc(record.high_qc)
-        proposed = None if record.proposed_leaf is None else self._chain.get(record.proposed_leaf)
+        proposed = None if record.proposed_leaf is None else self.chain.get(record.proposed_leaf)
         if proposed is not None and proposed.leaf.view == self.view:
             self._propose(proposed)
         self._lead()
@@ -234,7 +232,7 @@ class Replica:
     def _on_leaf(self, sender: ValidatorId, block: Block) -> None:
         if self._fetcher.is_wanted(block.commitment):
             self._accept(sender, block)
-        elif block.commitment not in self._chain:
+        elif block.commitment not in self.chain:
             self._emit(Drop(sender, "unsolicited", f"{block} was not asked for"))
 
     def _on_range(self, sender: ValidatorId, response: RangeResponse) -> None:
@@ -287,7 +285,7 @@ class Replica:
         """R5, then R1: raise `high_qc`, finalize if the leaf is here, then enter the next view."""
         if qc.view < self.tip.leaf.view:
             return
-        if qc.leaf not in self._chain:  # also when the QC is known: bounded buffers may have lost the leaf since
+        if qc.leaf not in self.chain:  # also when the QC is known: bounded buffers may have lost the leaf since
             self._want(qc)
         if not self._certifier.note_qc(qc):
             return
@@ -311,7 +309,7 @@ class Replica:
             self._fc = fc
         if fc.view <= self.tip.leaf.view:
             return
-        path = self._chain.compute_path(fc.leaf)
+        path = self.chain.compute_path(fc.leaf)
         if path is not None:
             self._advance(path, fc)
             return
@@ -339,8 +337,6 @@ class Replica:
         self._lead()
         self._suspect()
 
-    # Votes
-
     def _vote(self, block: Block) -> None:
         """R3: the vote is durable, with the block that it is for, before it leaves."""
         if block.leaf.view != self.view:
@@ -353,7 +349,7 @@ class Replica:
 
     def _finalize(self, qc: QuorumCertificate) -> None:
         """R5: once per view, never after a timeout of a view ≥ v; the leaf and its payload are here."""
-        block = self._chain.get(qc.leaf)
+        block = self.chain.get(qc.leaf)
         if block is None or qc.view <= self.tip.leaf.view:
             return
         vote = self._safety.sign_finalize(qc)
@@ -428,7 +424,7 @@ class Replica:
 
     def _on_late_block(self, sender: ValidatorId, block: Block) -> None:
         """A proposal of a view that is over: of use only when its leaf was certified meanwhile."""
-        if self._certifier.get_qc_of(block) is not None and block.commitment not in self._chain:
+        if self._certifier.get_qc_of(block) is not None and block.commitment not in self.chain:
             self._accept(sender, block)
 
     def _accept(self, sender: ValidatorId, block: Block) -> None:
@@ -447,7 +443,7 @@ class Replica:
         for block in reversed(blocks):
             self._on_fc(self._certifier.get_fc_of(block))
         pending = self._pending_fc
-        if pending is not None and pending.leaf in self._chain:
+        if pending is not None and pending.leaf in self.chain:
             self._pending_fc = None
             self._on_fc(pending)
         self._consider(self._proposals.reconsider(self._now))
@@ -456,12 +452,15 @@ class Replica:
 
     def _advance(self, blocks: tuple[Block, ...], fc: FinalityCertificate) -> None:
         """R6: decided in order of height, once each."""
-        self._chain.advance(blocks)
+        before = self.chain.ledger
+        changes = self.chain.advance(blocks)
         self._has_decided = True
         self._pacemaker.on_decide()
         if self._pending_fc is not None and self._pending_fc.view <= self.tip.leaf.view:
             self._pending_fc = None
         self._emit(Decide(blocks, fc))
+        if self.chain.ledger is not before:
+            self._emit(LedgerAdvanced(self.chain.ledger, changes))
         self._certifier.forget_below(self._oldest_view)
         self._on_blocks(self._fetcher.on_decide())
 

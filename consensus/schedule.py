@@ -1,62 +1,18 @@
-"""Who leads: a pure function of the certified chain (section 6).
+"""Who leads, as the replica sees it: one of the five pluggable protocols (section 6)."""
 
-Until the ledger comes, the order is fixed for the epoch: each validator leads in proportion to its stake, spread as
-evenly as integers allow.
-"""
-
-from math import gcd
 from typing import Protocol
 
 from consensus.leaf import Leaf
-from consensus.stake_table import StakeTable
+from consensus.ledger.state import Ledger
 from consensus.types import ValidatorId, View
-
-CYCLE_SLOTS_MAX = 4096
-"""Slots in one cycle. Stakes with a large common measure are rounded to this many slots; everyone keeps at least
-one.
-"""
 
 
 class LeaderSchedule(Protocol):
-    """One of the five pluggable protocols."""
+    """`consensus.ledger.LedgerSchedule` is what networks run."""
 
-    def leader(self, view: View, parent: Leaf) -> ValidatorId:
-        """Who may propose in `view` a leaf that extends `parent`. Pure: every replica that has the parent agrees."""
+    def leader(self, view: View, parent: Leaf, ledger: Ledger) -> ValidatorId:
+        """Who may propose in `view` a leaf that extends `parent`, after which the ledger stands at `ledger`.
+
+        Pure: every replica that has the parent agrees.
+        """
         ...
-
-
-class StakeWeightedRotation:
-    """S2 without bench and mode: leaders rotate by view in a stake-weighted order that is fixed for the epoch."""
-
-    def __init__(self, table: StakeTable) -> None:
-        self._cycle = compute_rotation(table)
-
-    def leader(self, view: View, parent: Leaf) -> ValidatorId:
-        return self._cycle[view % len(self._cycle)]
-
-
-def compute_rotation(table: StakeTable) -> tuple[ValidatorId, ...]:
-    """One cycle of slots, in which each validator stands as often as its share of the stake says.
-
-    Smooth weighted round robin: in each slot everyone gains its weight, the highest balance leads and pays the total.
-    So equal stakes give plain rotation, and a large validator's slots never clump. Integers only; ties go to the
-    lower id.
-    """
-    weights = _compute_weights(table)
-    total = sum(weights)
-    balances = [0] * len(weights)
-    cycle: list[ValidatorId] = []
-    for _ in range(total):
-        balances = [balance + weight for balance, weight in zip(balances, weights, strict=True)]
-        chosen = max(range(len(balances)), key=lambda position: (balances[position], -position))
-        balances[chosen] -= total
-        cycle.append(table.ids[chosen])
-    return tuple(cycle)
-
-
-def _compute_weights(table: StakeTable) -> list[int]:
-    stakes = [validator.stake for validator in table]
-    measure = gcd(*stakes)
-    if table.total // measure <= CYCLE_SLOTS_MAX:
-        return [stake // measure for stake in stakes]
-    return [max(1, stake * CYCLE_SLOTS_MAX // table.total) for stake in stakes]

@@ -181,8 +181,10 @@ class MessageValidator:
             raise InvalidMessage("wrong_epoch", f"epoch {epoch}, this is {self._context.epoch}", retry=True)
 
 
-def find_flaw(leaf: Leaf, parent: Leaf, leader: ValidatorId, now: Microseconds, context: EpochContext) -> str | None:
-    """R3b, what needs the parent: None when `leaf` may follow it, else what is wrong with it.
+def find_flaw(
+    leaf: Leaf, parent: Leaf, leader: ValidatorId, ledger: Commitment, now: Microseconds, context: EpochContext
+) -> str | None:
+    """R3b, what needs the parent: None when `leaf` may follow it, else what is wrong with it. `ledger` is its state.
 
     The proposer's signature, the certificates and the payload have been checked by `MessageValidator`.
     """
@@ -194,7 +196,7 @@ def find_flaw(leaf: Leaf, parent: Leaf, leader: ValidatorId, now: Microseconds, 
         return f"justify_qc of view {leaf.justify_qc.view} on a parent of view {parent.view}"
     if leaf.height != parent.height + 1:
         return f"height {leaf.height} on a parent at height {parent.height}"
-    if leaf.ledger != context.stake_table.commitment:
+    if leaf.ledger != ledger:
         return "another ledger than the parent leads to"
     if leaf.timestamp_ms < parent.timestamp_ms:
         return f"timestamp {leaf.timestamp_ms} ms, before its parent's {parent.timestamp_ms}"

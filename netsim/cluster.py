@@ -12,14 +12,13 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from hashlib import sha256
 
 from consensus.context import EpochContext
-from consensus.leaf import make_genesis
+from consensus.ledger import LeadershipParameters, LedgerSchedule
 from consensus.parameters import ConsensusParameters
 from consensus.safety import SafetyRecord
-from consensus.schedule import StakeWeightedRotation
 from consensus.signatures import SignatureScheme, Signer
 from consensus.signatures.simulated import Simulated
 from consensus.stake_table import StakeTable, Validator
-from consensus.types import Epoch, Height, Microseconds, NetworkId, ValidatorId
+from consensus.types import Height, Microseconds, NetworkId, ValidatorId
 from consensus.validation import MessageValidator
 from netsim.checkers import make_checkers
 from netsim.disk import Disk, DiskModel
@@ -53,6 +52,7 @@ class Cluster:
         links: LinkModels | None = None,
         disk: DiskModel | None = None,
         parameters: ConsensusParameters | None = None,
+        leadership: LeadershipParameters | None = None,
         workload: Workload | None = None,
         scheme: SignatureScheme | None = None,
         lost_connections_seen: bool = True,
@@ -67,13 +67,15 @@ class Cluster:
             Signer(scheme or Simulated(), sha256(f"key/{seed}/{node}".encode()).digest()) for node in range(nodes)
         ]
         weights = stakes or [1] * nodes
-        self.context = _make_context(seed, signers, weights, parameters or ConsensusParameters())
+        self.context = _make_context(
+            seed, signers, weights, parameters or ConsensusParameters(), leadership or LeadershipParameters()
+        )
         self.network = Network(nodes, LinkModel() if links is None else links, streams["network"])
         self.workload = workload or Workload()
         self.workload.begin(streams["workload"], START)
         self.observers = [*make_checkers(self.context, byzantine), *observers]
         self.wire = Wire(self.simulation, self.network, MessageValidator(self.context), self.observers)
-        schedule = StakeWeightedRotation(self.context.stake_table)
+        schedule = LedgerSchedule(self.context.leadership)
         world = World(
             self.simulation, self.context, schedule, self.wire, self.workload, self.observers, lost_connections_seen
         )
@@ -216,12 +218,22 @@ def _position(node: Process | int) -> int:
 
 
 def _make_context(
-    seed: int, signers: Sequence[Signer], stakes: Sequence[int], parameters: ConsensusParameters
+    seed: int,
+    signers: Sequence[Signer],
+    stakes: Sequence[int],
+    parameters: ConsensusParameters,
+    leadership: LeadershipParameters,
 ) -> EpochContext:
     table = StakeTable.of(
         Validator(ValidatorId(node), signer.public_key, stake)
         for node, (signer, stake) in enumerate(zip(signers, stakes, strict=True))
     )
-    genesis = make_genesis(Epoch(0), START // 1000, table.commitment)
     network_id = NetworkId(sha256(f"netsim/{seed}".encode()).digest())
-    return EpochContext(network_id, Epoch(0), table, signers[0].scheme, genesis, parameters)
+    return EpochContext.start_network(
+        network_id,
+        table,
+        signers[0].scheme,
+        genesis_time_ms=START // 1000,
+        parameters=parameters,
+        leadership=leadership,
+    )

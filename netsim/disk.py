@@ -11,6 +11,7 @@ from random import Random
 from consensus.certificates import FinalityCertificate
 from consensus.effects import Batch
 from consensus.leaf import Block, Leaf
+from consensus.ledger import Ledger
 from consensus.safety import SafetyRecord
 from consensus.types import Commitment, Height
 from netsim.network import Constant, Latency
@@ -32,6 +33,7 @@ class Recovered:
     tip: Block
     tip_fc: FinalityCertificate | None
     undecided: tuple[Block, ...]
+    ledger: Ledger | None
 
 
 @dataclass(slots=True)
@@ -42,6 +44,7 @@ class _Undo:
     blocks: list[Commitment]
     proofs: list[Commitment]
     decided: int
+    ledger: Ledger | None
 
 
 class Disk:
@@ -51,6 +54,7 @@ class Disk:
         self._model = model
         self._random = random
         self._record = record
+        self._ledger: Ledger | None = None
         self._blocks: dict[Commitment, Block] = {}
         self._decided: list[Block] = [genesis]
         self._proofs: dict[Commitment, FinalityCertificate] = {}
@@ -72,9 +76,11 @@ class Disk:
 
     def append(self, turn: Batch) -> None:
         """Write one turn; not durable before `sync`."""
-        undo = _Undo(self._record, [], [], len(self._decided))
+        undo = _Undo(self._record, [], [], len(self._decided), self._ledger)
         if turn.record is not None:
             self._record = turn.record
+        if turn.ledger is not None:
+            self._ledger = turn.ledger
         for block in turn.blocks:
             self._add(block, undo)
         for decide in turn.decides:
@@ -99,6 +105,7 @@ class Disk:
         self.writes_lost += len(lost)
         for undo in reversed(lost):
             self._record = undo.record
+            self._ledger = undo.ledger
             del self._decided[undo.decided :]
             for commitment in undo.blocks:
                 del self._blocks[commitment]
@@ -117,7 +124,7 @@ class Disk:
             (block for block in self._blocks.values() if block.leaf.height > tip.leaf.height),
             key=lambda block: (block.leaf.height, block.leaf.view),
         )
-        return Recovered(self._record, tip, self._proofs.get(tip.commitment), tuple(undecided))
+        return Recovered(self._record, tip, self._proofs.get(tip.commitment), tuple(undecided), self._ledger)
 
     def read_block(self, commitment: Commitment) -> Block | None:
         return self._blocks.get(commitment)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from consensus.effects import Decide, EnteredView, TimedOut
+from consensus.effects import Decide, EnteredView, LedgerChanges, TimedOut
 from consensus.evidence import Evidence
 from consensus.leaf import Block
 from consensus.messages import Message
@@ -33,6 +33,9 @@ class Observer:
 
     def on_decide(self, now: Microseconds, node: ValidatorId, decide: Decide) -> None:
         """A replica has decided blocks."""
+
+    def on_ledger(self, now: Microseconds, node: ValidatorId, changes: LedgerChanges) -> None:
+        """Decided leaves have changed the ledger; by height, what is worth telling."""
 
     def on_report(self, now: Microseconds, node: ValidatorId, evidence: Evidence) -> None:
         """A replica accuses a validator."""

@@ -20,6 +20,7 @@ from consensus.effects import (
     Drop,
     Effect,
     EnteredView,
+    LedgerAdvanced,
     Persist,
     Report,
     Send,
@@ -134,6 +135,7 @@ class Process:
             self._validator,
             safety,
             tip=found.tip,
+            ledger=found.ledger or context.genesis_ledger,
             tip_fc=found.tip_fc,
             undecided=found.undecided,
         )
@@ -210,7 +212,7 @@ class Process:
         replica, now = self.replica, self._simulation.now
         if self._pressed_view == replica.view:
             return []
-        if self._pool.has_besides(replica.undecided, now):
+        if self._pool.has_besides(replica.chain.blocks, now):
             self._pressed_view = replica.view
             return replica.handle(TransactionsWaiting(), now)
         arrival = self._world.workload.next_arrival(now)
@@ -303,6 +305,9 @@ class Process:
                     self._answer(PayloadReady(block.commitment, accepted))
                 case Decide():
                     self._on_decide(effect)
+                case LedgerAdvanced(_, changes):
+                    for observer in observers:
+                        observer.on_ledger(now, self.id, changes)
                 case TimedOut():
                     for observer in observers:
                         observer.on_timeout(now, self.id, effect)

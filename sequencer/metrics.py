@@ -15,6 +15,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from consensus.leaf import Block
+from consensus.ledger import LedgerChange
+from consensus.ledger.changes import FallbackActivated, FallbackEnded
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote
 from consensus.types import Commitment, Height, ValidatorId, View
 
@@ -73,6 +75,12 @@ class NodeMetrics:
         )
         self.timeouts = BoundedCounter(
             "sequencer_timeouts", "Views in which this node stopped voting, by cause.", "cause", registry
+        )
+        self.ledger_changes = BoundedCounter(
+            "sequencer_ledger_changes", "Transitions of the ledger in decided leaves, by kind.", "kind", registry
+        )
+        self.fallback_active = Gauge(
+            "sequencer_fallback_active", "1 while the fallback committee has the lead.", registry=registry
         )
         self.decided_blocks = Counter("sequencer_decided_blocks", "Blocks decided.", registry=registry)
         self.decided_payload_bytes = Counter(
@@ -146,6 +154,12 @@ class NodeMetrics:
         child = self.votes[status].get(type(message))
         if child is not None:
             child.inc()
+
+    def on_ledger_change(self, change: LedgerChange) -> None:
+        """S3 to S5: somebody was benched or cleared, or the lead went to the fallback committee or back."""
+        self.ledger_changes.inc(type(change).__name__.lower())
+        if isinstance(change, FallbackActivated | FallbackEnded):
+            self.fallback_active.set(isinstance(change, FallbackActivated))
 
     def on_drop(self, reason: str, peer: ValidatorId | None = None, count: int = 1) -> None:
         """`count` frames were dropped. The log says whose they were: a label per peer would be unbounded."""

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from consensus.ledger.parameters import LeadershipParameters
 from consensus.parameters import ConsensusParameters
 from consensus.stake_table import StakeTable, Validator
-from consensus.types import Epoch, Microseconds, NetworkId, ValidatorId
+from consensus.types import Microseconds, NetworkId, ValidatorId
 from sequencer.toml_file import convert_table, read_table
 
 if TYPE_CHECKING:
     from consensus.context import EpochContext
 
 NETWORK_FILE = "network.toml"
-FIRST_EPOCH = Epoch(0)
 PAYLOAD_BYTES_LIMIT = 8 * 1024 * 1024
 """Half of the transport's largest frame: a proposal carries certificates beside its payload."""
 PAYLOAD_OVERHEAD_BYTES = 16
@@ -28,6 +28,7 @@ VALIDATORS_MAX = 1024
 _NETWORK_TAG = b"sequencer/network/1\0"
 _MILLISECOND = 1000
 _DEFAULTS = ConsensusParameters()
+_LEADERSHIP = LeadershipParameters()
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,31}$"
 Name: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
@@ -110,6 +111,36 @@ class ConsensusSection(Section, frozen=True, kw_only=True):
         )
 
 
+class LeadershipSection(Section, frozen=True, kw_only=True):
+    """Who leads when leaders fail (protocol section 6). Counts of views, turns and leaves, no units of time."""
+
+    primary_size: Annotated[
+        int,
+        Meta(ge=0, description="Validators that lead in normal mode; 0: all that are not in the fallback committee."),
+    ] = _LEADERSHIP.primary_size
+    fallback_size: Annotated[
+        int, Meta(ge=0, description="Validators that take over from them; 0: a third of all, at least one.")
+    ] = _LEADERSHIP.fallback_size
+    bench_after: Annotated[
+        int, Meta(ge=1, le=1000, description="Own slots missed in a row that cost a validator its next turns (S3).")
+    ] = _LEADERSHIP.bench_after
+    bench_doublings_max: Annotated[
+        int, Meta(ge=0, le=16, description="Each bench lasts twice as many turns as the last, up to 2 to this power.")
+    ] = _LEADERSHIP.bench_doublings_max
+    fallback_after: Annotated[
+        int, Meta(ge=1, le=1000, description="Views skipped in a row after which the fallback committee leads (S4).")
+    ] = _LEADERSHIP.fallback_after
+    handback_after: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Leaves without a skipped view that give the lead back (S5).")
+    ] = _LEADERSHIP.handback_after
+    handback_doublings_max: Annotated[
+        int, Meta(ge=0, le=16, description="Each relapse doubles that term, up to this many times.")
+    ] = _LEADERSHIP.handback_doublings_max
+
+    def to_parameters(self) -> LeadershipParameters:
+        return LeadershipParameters(**msgspec.structs.asdict(self))
+
+
 class TransactionsSection(Section, frozen=True, kw_only=True):
     """Limits that every node must agree on, because voters refuse what breaks them."""
 
@@ -129,6 +160,7 @@ class NetworkConfig(Section, frozen=True, kw_only=True):
     consensus: Annotated[
         ConsensusSection, Meta(description="How the network paces itself. Explained beside each rule in docs/spec.md.")
     ] = ConsensusSection()
+    leadership: Annotated[LeadershipSection, Meta(description="Who leads when leaders fail.")] = LeadershipSection()
     transactions: Annotated[TransactionsSection, Meta(description="What counts as a transaction.")] = (
         TransactionsSection()
     )
@@ -168,13 +200,16 @@ class NetworkConfig(Section, frozen=True, kw_only=True):
         """The facts of the first epoch."""
         # Loading libsodium takes a while, and most commands that read the file need no keys.
         from consensus.context import EpochContext
-        from consensus.leaf import make_genesis
         from consensus.signatures.ed25519 import Ed25519
 
-        table = self.stake_table()
-        genesis = make_genesis(FIRST_EPOCH, self.genesis_time_ms, table.commitment)
-        parameters = self.consensus.to_parameters()
-        return EpochContext(self.network_id, FIRST_EPOCH, table, Ed25519(), genesis, parameters)
+        return EpochContext.start_network(
+            self.network_id,
+            self.stake_table(),
+            Ed25519(),
+            genesis_time_ms=self.genesis_time_ms,
+            parameters=self.consensus.to_parameters(),
+            leadership=self.leadership.to_parameters(),
+        )
 
     @property
     def names(self) -> dict[int, str]:

@@ -27,6 +27,7 @@ from consensus.effects import (
     Drop,
     Effect,
     EnteredView,
+    LedgerAdvanced,
     Persist,
     Report,
     Send,
@@ -47,6 +48,8 @@ from consensus.events import (
     TransactionsWaiting,
 )
 from consensus.leaf import Block, compute_leaf_commitment
+from consensus.ledger import LedgerChange, LedgerSchedule
+from consensus.ledger.changes import Benched, Cleared, FallbackActivated, FallbackEnded
 from consensus.messages import (
     LeafRequest,
     QuorumProposal,
@@ -56,7 +59,6 @@ from consensus.messages import (
 )
 from consensus.replica import Replica
 from consensus.safety import SafetyRules
-from consensus.schedule import StakeWeightedRotation
 from consensus.types import Height, ValidatorId, View
 from consensus.validation import Deferred, MessageValidator
 from sequencer import __version__
@@ -86,7 +88,7 @@ REPLAY_BLOCKS = 256
 REPLAY_BYTES = 8 * 1024 * 1024
 """Decided blocks that are read in one go for an application that is behind."""
 EXPIRY_INTERVAL_SECONDS = 1.0
-"""How often the mempool drops what has expired, and the clock is compared with the wall's."""
+"""How often the mempool drops what has expired, old transactions are forwarded again, and the clock is looked at."""
 
 
 class Wake:
@@ -131,10 +133,11 @@ class Node:
         self._validator = MessageValidator(context)
         self._replica = Replica(
             context,
-            StakeWeightedRotation(context.stake_table),
+            LedgerSchedule(context.leadership),
             self._validator,
             safety,
             tip=recovered.tip,
+            ledger=recovered.ledger or context.genesis_ledger,
             tip_fc=recovered.tip_fc,
             undecided=recovered.undecided,
         )
@@ -164,7 +167,7 @@ class Node:
                 self._is_woken = False
                 has_built = self._try_build()
                 self._press()
-                self._forward()
+                self._forward(self._transactions.take_forwards())
                 self._has_forwarded.set()
                 await self._commit()
                 self._serve()
@@ -207,6 +210,7 @@ class Node:
             decided_height=self._announced.leaf.height,
             decided_view=self._announced.leaf.view,
             high_qc_view=replica.high_qc.view,
+            ledger=replica.chain.ledger,
             is_behind=replica.is_behind,
             peers=self._transport.connected,
             mempool_transactions=len(self._transactions),
@@ -330,6 +334,8 @@ class Node:
                 self._transport.send(to, encode(message))
             case Decide(blocks):
                 self._announce(blocks)
+            case LedgerAdvanced(_, changes):
+                self._tell_changes(changes)
             case EnteredView(view, _, timed_out):
                 self.metrics.on_entered_view(view, timed_out=timed_out, now=trio.current_time())
                 if self._replica.high_block is not None:
@@ -357,6 +363,24 @@ class Node:
         self._has_decided = True
         self._announced = blocks[-1]
         self.metrics.on_decide(blocks, transactions, trio.current_time())
+
+    def _tell_changes(self, changes: Sequence[tuple[Height, Sequence[LedgerChange]]]) -> None:
+        """Every transition is a log line with its reason and a metric."""
+        for height, described in changes:
+            for change in described:
+                self.metrics.on_ledger_change(change)
+                match change:
+                    case Benched(validator, missed, turns):
+                        name = self.network.name_of(validator)
+                        log.warning("benched", validator=name, height=height, missed=missed, turns=turns)
+                    case Cleared(validator):
+                        log.info("bench_cleared", validator=self.network.name_of(validator), height=height)
+                    case FallbackActivated(skipped_views):
+                        log.warning("fallback_activated", height=height, skipped_views=skipped_views)
+                    case FallbackEnded():
+                        log.info("fallback_ended", height=height)
+                    case _:
+                        assert_never(change)
 
     def _drop(self, sender: ValidatorId, reason: str, detail: str) -> None:
         self.metrics.on_drop(reason, sender)
@@ -393,21 +417,16 @@ class Node:
 
     def _press(self) -> None:
         """L6: tell the replica, once per view, that an honest leader has something to propose."""
-        if self._pressed_view != self._replica.view and self._transactions.has_besides(self._replica.undecided):
+        if self._pressed_view != self._replica.view and self._transactions.has_besides(self._replica.chain.blocks):
             self._pressed_view = self._replica.view
             self._drive(TransactionsWaiting())
 
-    def _forward(self) -> None:
-        """What clients gave us goes to the next leaders."""
-        if not self._transactions.has_forwards:
-            return
-        leaders = [
-            leader for leader in self._replica.compute_next_leaders(FORWARD_LEADERS) if leader != self.validator_id
-        ]
-        for forward in self._transactions.take_forwards():
-            frame = encode(forward)
-            for leader in leaders:
-                self._transport.send(leader, frame)
+    def _forward(self, forwards: Sequence[TransactionForward]) -> None:
+        """To the next leaders, as far as they are known and others than this node."""
+        for leader in self._replica.compute_next_leaders(FORWARD_LEADERS) if forwards else ():
+            if leader != self.validator_id:
+                for forward in forwards:
+                    self._transport.send(leader, encode(forward))
 
     def _serve(self) -> None:
         """L3, L5: one answer a turn, so that whoever asks for much slows nobody down."""
@@ -438,3 +457,4 @@ class Node:
                     action="restart the node: others may refuse its timestamps, and it theirs (R3b)",
                 )
             is_told = abs(drift) > skew_max
+            self._forward(self._transactions.take_overdue(self._replica.chain.blocks))

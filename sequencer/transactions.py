@@ -47,6 +47,7 @@ class Transactions:
         self._waiters = FinalityWaiters()
         self._deciding: list[frozenset[Hash]] = []
         self._forwards: list[Transaction] = []
+        self._waiting: frozenset[Transaction] = frozenset()
 
     def __len__(self) -> int:
         """How many are pending."""
@@ -82,6 +83,18 @@ class Transactions:
         """What clients submitted since the last call, and stays here until it is decided or expires."""
         transactions, self._forwards = self._forwards, []
         return [TransactionForward(chunk) for chunk in _chunk(transactions)]
+
+    def take_overdue(self, undecided: Iterable[Block]) -> list[TransactionForward]:
+        """The oldest that stand in no undecided block and did not at the last call either, as far as one frame goes.
+
+        To be called every second or so, and forwarded again: a node need not ever lead itself, and the leaders that it
+        told may be gone.
+        """
+        exclude = [self._open_unchecked(block).hash_set for block in undecided]
+        waiting = self._mempool.take(FORWARD_BYTES_MAX, exclude)
+        overdue = [transaction for transaction in waiting if transaction in self._waiting]
+        self._waiting = frozenset(waiting)
+        return [TransactionForward(chunk) for chunk in _chunk(overdue)]
 
     def is_pending(self, transaction_hash: Hash) -> bool:
         """Accepted, and not yet final for everyone to see."""

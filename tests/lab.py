@@ -21,7 +21,8 @@ from consensus.certificates import (
 from consensus.context import EpochContext
 from consensus.effects import Broadcast, BuildPayload, CheckPayload, Decide, Effect, Persist, Send
 from consensus.events import Event, PayloadBuilt, PayloadReady, Received, Started
-from consensus.leaf import Block, make_genesis, make_leaf
+from consensus.leaf import Block, make_leaf
+from consensus.ledger import LeadershipParameters, Ledger, LedgerSchedule, apply_leaf
 from consensus.messages import (
     FinalizeVote,
     Message,
@@ -33,7 +34,6 @@ from consensus.messages import (
 from consensus.parameters import ConsensusParameters
 from consensus.replica import Replica
 from consensus.safety import SafetyRecord, SafetyRules
-from consensus.schedule import StakeWeightedRotation
 from consensus.signatures import Domain, Signer, make_statement
 from consensus.signatures.ed25519 import Ed25519
 from consensus.stake_table import StakeTable, Validator
@@ -49,22 +49,29 @@ GENESIS_MS = 1_600_000_000_000
 class Lab:
     """A network of validators whose keys the tests hold; validator i leads the views v with v % n == i by default."""
 
-    def __init__(self, stakes: Sequence[int] = (1, 1, 1, 1), parameters: ConsensusParameters | None = None) -> None:
+    def __init__(
+        self,
+        stakes: Sequence[int] = (1, 1, 1, 1),
+        parameters: ConsensusParameters | None = None,
+        leadership: LeadershipParameters | None = None,
+    ) -> None:
         self.scheme = Ed25519()
         self.signers = [Signer(self.scheme, bytes([number + 1]) * 32) for number in range(len(stakes))]
         self.table = StakeTable.of(
             Validator(ValidatorId(number), signer.public_key, stake)
             for number, (signer, stake) in enumerate(zip(self.signers, stakes, strict=True))
         )
-        self.context = EpochContext(
-            network_id=NetworkId(b"L" * 32),
-            epoch=EPOCH,
-            stake_table=self.table,
-            scheme=self.scheme,
-            genesis=make_genesis(EPOCH, GENESIS_MS, self.table.commitment),
+        self.context = EpochContext.start_network(
+            NetworkId(b"L" * 32),
+            self.table,
+            self.scheme,
+            genesis_time_ms=GENESIS_MS,
             parameters=parameters or ConsensusParameters(),
+            # Everyone is in the primary committee, so that equal stakes lead in order of number.
+            leadership=leadership or LeadershipParameters(primary_size=len(stakes)),
         )
-        self.schedule = StakeWeightedRotation(self.table)
+        self.schedule = LedgerSchedule(self.context.leadership)
+        self._ledgers = {self.context.genesis.commitment: self.context.genesis_ledger}
         self.validator = MessageValidator(self.context)
         self.genesis = self.context.genesis
         self.genesis_qc = self.context.genesis_qc
@@ -73,8 +80,14 @@ class Lab:
         """A fresh replica of this validator, or one that starts again from `record`."""
         return Bench(self, number, record or SafetyRecord.initial(self.genesis_qc), **chain)
 
-    def get_leader(self, view: int) -> int:
-        return self.schedule.leader(View(view), self.genesis.leaf)
+    def get_leader(self, view: int, parent: Block | None = None) -> ValidatorId:
+        """Who leads `view` on top of this block, genesis by default."""
+        parent = parent or self.genesis
+        return self.schedule.leader(View(view), parent.leaf, self.get_ledger(parent))
+
+    def get_ledger(self, block: Block) -> Ledger:
+        """After a block that the lab has made."""
+        return self._ledgers[block.commitment]
 
     def block(
         self,
@@ -90,14 +103,17 @@ class Lab:
         leaf = make_leaf(
             parent,
             view=View(view),
-            proposer=ValidatorId(self.get_leader(view)),
+            proposer=self.get_leader(view, parent),
             timestamp_ms=START // 1000,
             payload=payload,
-            ledger=self.table.commitment,
+            ledger=self.get_ledger(parent).commitment,
             justify_qc=justify or (self.genesis_qc if parent is self.genesis else self.qc(parent)),
             timeout_certificate=tc,
         )
-        return Block(msgspec.structs.replace(leaf, **(bend or {})), payload)
+        block = Block(msgspec.structs.replace(leaf, **(bend or {})), payload)
+        after = apply_leaf(self.get_ledger(parent), parent.leaf, leaf, self.context.leadership)
+        self._ledgers[block.commitment] = after
+        return block
 
     def sign(self, number: int, domain: Domain, view: int, subject: bytes) -> bytes:
         statement = make_statement(self.context.network_id, domain, EPOCH, View(view), subject)
@@ -168,7 +184,13 @@ class Bench:
         self.effects: list[Effect] = []
         self.decided: list[Block] = []
         self.safety = SafetyRules(lab.context, ValidatorId(number), lab.signers[number], record)
-        options: dict[str, object] = {"tip": lab.genesis, "tip_fc": None, "undecided": (), **chain}
+        options: dict[str, object] = {
+            "tip": lab.genesis,
+            "ledger": lab.context.genesis_ledger,
+            "tip_fc": None,
+            "undecided": (),
+            **chain,
+        }
         self.replica = Replica(lab.context, lab.schedule, lab.validator, self.safety, **options)  # type: ignore[arg-type]
 
     @property

@@ -8,7 +8,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SPEC = (ROOT / "docs" / "spec.md").read_text()
-RULES = [*(f"P{n}" for n in range(1, 5)), *(f"R{n}" for n in range(1, 9)), *(f"L{n}" for n in range(1, 7)), "S2"]
+RULES = [
+    *(f"P{n}" for n in range(1, 5)),
+    *(f"R{n}" for n in range(1, 9)),
+    *(f"L{n}" for n in range(1, 7)),
+    *(f"S{n}" for n in range(1, 8)),
+]
 RULES += [f"E{n}" for n in range(1, 4)]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consensus.leaf import Block
+from consensus.ledger import Ledger
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
 from sequencer.mempool import Admission
 from sequencer.metrics import NodeMetrics
@@ -29,6 +30,8 @@ class NodeStatus:
     decided_view: View
     """View of the last decided leaf."""
     high_qc_view: View
+    ledger: Ledger
+    """After the last decided leaf: who has the lead, and who is benched."""
     is_behind: bool
     """It knows of certified blocks that it has not got."""
     peers: frozenset[ValidatorId]

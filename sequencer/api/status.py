@@ -1,5 +1,7 @@
 """What the node says about itself: status for people and tools, probes for supervisors, metrics for Prometheus."""
 
+from typing import Literal
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,7 +31,10 @@ class LimitsJson(msgspec.Struct):
 
 
 class StatusJson(msgspec.Struct):
-    """Views and heights are those of this node; `height` is the last finalized one."""
+    """Views and heights are those of this node; `height` is the last finalized one.
+
+    `committee` has the lead, in the order in which it was drawn; whoever is in `benched` sits out its next turns.
+    """
 
     network: str
     network_id: str
@@ -42,6 +47,9 @@ class StatusJson(msgspec.Struct):
     height: int
     decided_view: int
     high_qc_view: int
+    mode: Literal["normal", "fallback"]
+    committee: list[str]
+    benched: list[str]
     behind: bool
     ready: bool
     peers: list[str]
@@ -93,6 +101,9 @@ class Status:
             height=status.decided_height,
             decided_view=status.decided_view,
             high_qc_view=status.high_qc_view,
+            mode="fallback" if status.ledger.state.mode.is_fallback else "normal",
+            committee=[network.name_of(member) for member in status.ledger.committee],
+            benched=[network.name_of(member) for member in sorted(status.ledger.benched)],
             behind=status.is_behind,
             ready=node.is_ready() is None,
             peers=[network.name_of(peer) for peer in sorted(status.peers)],

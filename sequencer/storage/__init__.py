@@ -13,6 +13,7 @@ from consensus.catchup import BlockSource
 from consensus.certificates import FinalityCertificate
 from consensus.effects import Batch
 from consensus.leaf import Block
+from consensus.ledger import Ledger
 from consensus.safety import SafetyRecord
 from consensus.types import Height
 from sequencer.storage.errors import DiskError, StorageError
@@ -30,6 +31,8 @@ class Recovered:
     tip_fc: FinalityCertificate | None
     """None at genesis, and when the tip came by catch-up below the leaf that its FC certifies."""
     undecided: tuple[Block, ...]
+    ledger: Ledger | None
+    """After the tip; None as long as no leaf has changed it."""
 
 
 @dataclass(frozen=True, slots=True)

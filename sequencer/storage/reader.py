@@ -11,6 +11,7 @@ import msgspec
 
 from consensus.certificates import FinalityCertificate
 from consensus.leaf import Block, Leaf, compute_payload_commitment
+from consensus.ledger import Ledger, LedgerState
 from consensus.safety import SafetyRecord
 from consensus.types import Commitment, Height, NetworkId, ValidatorId
 from sequencer.storage.errors import NEW_KEY, StorageError, explaining
@@ -27,6 +28,7 @@ from sequencer.storage.turn import ChainState
 
 _decode_leaf = msgspec.msgpack.Decoder(Leaf).decode
 _decode_fc = msgspec.msgpack.Decoder(FinalityCertificate).decode
+_decode_ledger = msgspec.msgpack.Decoder(LedgerState).decode
 _decode_record = msgspec.msgpack.Decoder(SafetyRecord).decode
 
 _SELECT_BLOCK = "SELECT id, commitment, leaf, payload FROM blocks"
@@ -53,6 +55,8 @@ class Reader:
             self.record = self._read_record()
             self.tip = self._read_tip()
             self.undecided = self._read_undecided()
+            ledger = self.origin.get("ledger", b"")
+            self.ledger = Ledger(_decode_ledger(ledger)) if ledger else None
             early_fc = self.origin.get("early_fc", b"")
             self._early_fc = _decode_fc(early_fc) if early_fc else None
 

@@ -49,8 +49,9 @@ CREATE TABLE decided (
     fc BLOB
 ) STRICT;
 """
-# meta: "network_id", "validator_id", "database_id" (ties the index to this file), "early_fc" (an FC whose leaf is still
-# on its way, while catching up), "volatile_since" (the machine's boot during which unsynced votes were signed).
+# meta: "network_id", "validator_id", "database_id" (ties the index to this file), "ledger" (its state after the last
+# decided block), "early_fc" (an FC whose leaf is still on its way, while catching up), "volatile_since" (the machine's
+# boot during which unsynced votes were signed).
 
 
 def create_database(path: Path, network_id: NetworkId, validator_id: ValidatorId, record: SafetyRecord) -> None:

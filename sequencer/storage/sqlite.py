@@ -104,7 +104,9 @@ class SqliteStorage:
         undecided = sorted(
             (block for _, block in self._reader.undecided), key=lambda block: (block.leaf.height, block.leaf.view)
         )
-        return Recovered(self._reader.record, tip, self.read_finality(tip.leaf.height), tuple(undecided))
+        return Recovered(
+            self._reader.record, tip, self.read_finality(tip.leaf.height), tuple(undecided), self._reader.ledger
+        )
 
     async def append(self, batch: Batch) -> None:
         """Raises `StorageError` when the disk fails, `InvariantViolation` when the chain has a gap; end the process

@@ -46,6 +46,8 @@ class Turn:
     early_fc_changed: bool
     size: int
     """Bytes of payload to write."""
+    ledger: bytes | None
+    """State after the last decided block, when it has changed."""
 
 
 def make_turn(state: ChainState, batch: Batch) -> Turn:
@@ -76,6 +78,7 @@ def make_turn(state: ChainState, batch: Batch) -> Turn:
         after=after,
         early_fc_changed=after.early_fc != state.early_fc,
         size=sum(len(payload) for _, _, _, payload in blocks),
+        ledger=None if batch.ledger is None else _encode(batch.ledger.state),
     )
 
 

@@ -63,6 +63,8 @@ class Writer:
             connection.executemany("INSERT INTO decided VALUES (?, ?, ?)", turn.decided)
         if turn.lost:
             connection.executemany("DELETE FROM blocks WHERE id = ?", turn.lost)
+        if turn.ledger is not None:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('ledger', ?)", (turn.ledger,))
         if turn.early_fc_changed:
             early_fc = turn.after.early_fc
             value = b"" if early_fc is None else msgspec.msgpack.encode(early_fc)

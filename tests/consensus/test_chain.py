@@ -1,17 +1,24 @@
 """The undecided tree: what a decide keeps, and what it must never do."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from consensus.chain import Chain
 from consensus.errors import InvariantViolation
+from consensus.leaf import Block
 from tests.lab import Lab
+
+
+def make_chain(lab: Lab, undecided: Iterable[Block]) -> Chain:
+    return Chain(lab.genesis, lab.context.genesis_ledger, lab.context.leadership, undecided)
 
 
 def test_a_decide_keeps_only_descendants(lab: Lab) -> None:
     first, second, third = lab.chain(3)
     sibling = lab.block(lab.genesis, 4, tc=lab.tc(3, lab.genesis_qc))
     cousin = lab.block(sibling, 5)
-    chain = Chain(lab.genesis, (cousin, third, sibling, first, second))
+    chain = make_chain(lab, (cousin, third, sibling, first, second))
     assert len(chain) == 5
     chain.advance((first, second))
     assert chain.tip is second
@@ -22,7 +29,7 @@ def test_a_decide_keeps_only_descendants(lab: Lab) -> None:
 
 def test_a_path_runs_from_the_tip(lab: Lab) -> None:
     blocks = lab.chain(3)
-    chain = Chain(lab.genesis, blocks)
+    chain = make_chain(lab, blocks)
     assert chain.compute_path(blocks[2].commitment) == tuple(blocks)
     assert chain.compute_path(lab.genesis.commitment) == ()
     assert chain.compute_path(lab.block(blocks[2], 4).commitment) is None
@@ -30,7 +37,7 @@ def test_a_path_runs_from_the_tip(lab: Lab) -> None:
 
 def test_a_block_without_its_parent_stays_out(lab: Lab) -> None:
     first, second, third = lab.chain(3)
-    chain = Chain(lab.genesis, (first, third))
+    chain = make_chain(lab, (first, third))
     assert third.commitment not in chain
     with pytest.raises(InvariantViolation):
         chain.add(third)
@@ -41,7 +48,7 @@ def test_a_block_without_its_parent_stays_out(lab: Lab) -> None:
 
 def test_heights_are_decided_without_gaps(lab: Lab) -> None:
     first, second = lab.chain(2)
-    chain = Chain(lab.genesis, (first, second))
+    chain = make_chain(lab, (first, second))
     with pytest.raises(InvariantViolation):
         chain.advance((second,))
     assert chain.tip is lab.genesis

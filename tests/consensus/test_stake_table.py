@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from consensus.certificates import decode_signers, encode_signers
 from consensus.errors import InvalidMessage
-from consensus.schedule import CYCLE_SLOTS_MAX, compute_rotation
+from consensus.rotation import CYCLE_SLOTS_MAX, compute_rotation
 from consensus.stake_table import MAX_TOTAL_STAKE, StakeTable, Validator
 from consensus.types import ValidatorId
 

@@ -9,7 +9,7 @@ import trio
 from consensus.safety import SafetyRecord, SafetyRules
 from consensus.types import ValidatorId
 from sequencer.keys import generate_key
-from sequencer.network_config import NetworkConfig, ValidatorConfig
+from sequencer.network_config import LeadershipSection, NetworkConfig, ValidatorConfig
 from sequencer.ports import Address
 from sequencer.transport import Delivery, Found, Item, Lost
 from sequencer.transport.handshake import Identity
@@ -43,6 +43,7 @@ class Keyring:
         self.network = NetworkConfig(
             name=name,
             genesis_time_ms=0,
+            leadership=LeadershipSection(primary_size=nodes),  # all of them lead
             validators=tuple(
                 ValidatorConfig(id=ValidatorId(i), name=f"n{i}", public_key=signer.public_key.hex(), stake=1)
                 for i, signer in enumerate(self.signers)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from typer import Typer
 from typer.testing import CliRunner
 
+from consensus.ledger import LeadershipParameters
 from consensus.parameters import ConsensusParameters
 from consensus.types import ValidatorId
 from sequencer import __version__
@@ -21,6 +22,7 @@ from sequencer.cli.config_show import config_show
 from sequencer.config import (
     ConfigError,
     ConsensusSection,
+    LeadershipSection,
     NetworkConfig,
     NodeConfig,
     TransactionsSection,
@@ -88,13 +90,16 @@ def test_example_nodes_say_everything_that_the_types_say(path: Path) -> None:
     assert len(node.peers) == len(node.network.validators) - 1
 
 
-@pytest.mark.parametrize("kind", [NetworkConfig, ConsensusSection, TransactionsSection, ValidatorConfig, NodeConfig])
+@pytest.mark.parametrize(
+    "kind", [NetworkConfig, ConsensusSection, LeadershipSection, TransactionsSection, ValidatorConfig, NodeConfig]
+)
 def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
     assert all(len(meaning) > 15 for meaning in describe_fields(kind).values())
 
 
-def test_the_default_section_is_the_default_parameters() -> None:
+def test_the_default_sections_are_the_default_parameters() -> None:
     assert ConsensusSection().to_parameters() == ConsensusParameters()
+    assert LeadershipSection().to_parameters() == LeadershipParameters()
 
 
 def test_every_parameter_can_be_set_in_the_network_file() -> None:
@@ -153,7 +158,7 @@ def test_the_context_is_made_of_the_file(edit_network: Edit) -> None:
     context = network.context()
     assert context.network_id == network.network_id
     assert [validator.stake for validator in context.stake_table] == [7, 100, 100, 100]
-    assert context.genesis.leaf.ledger == context.stake_table.commitment
+    assert context.genesis.leaf.ledger == context.genesis_ledger.commitment
     assert context.genesis.leaf.timestamp_ms == network.genesis_time_ms
     assert (network.name_of(ValidatorId(2)), network.id_of("n2")) == ("n2", ValidatorId(2))
     with pytest.raises(KeyError):

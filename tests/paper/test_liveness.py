@@ -23,7 +23,7 @@ from consensus.messages import (
 )
 from consensus.pacemaker import Pacemaker
 from consensus.parameters import ConsensusParameters
-from consensus.schedule import compute_rotation
+from consensus.rotation import compute_rotation
 from consensus.types import Commitment, Height, Microseconds, ValidatorId, View
 from tests.lab import START, Lab, get_messages, select
 
@@ -349,11 +349,12 @@ def test_l5_finality_that_conflicts_with_the_own_chain_ends_the_process(lab: Lab
 
 
 def test_l6_a_leader_may_wait_idle_and_the_timer_knows(lab: Lab) -> None:
-    leader, follower = lab.bench(1), lab.bench(SUBJECT)
+    leader, follower = lab.bench(0), lab.bench(SUBJECT)
     leader.start()
     first = lab.chain(1)[0]
-    status = StatusResponse(lab.genesis_qc, lab.fc(first), lab.tc(4, lab.qc(first)))
-    (build,) = select([*leader.receive(0, LeafResponse(first.leaf, b"")), *leader.receive(0, status)], BuildPayload)
+    leader.propose(first)
+    status = StatusResponse(lab.genesis_qc, lab.fc(first), lab.tc(3, lab.qc(first)))
+    (build,) = select(leader.receive(1, status), BuildPayload)
     assert build.deadline == START + PARAMETERS.idle_interval
     (timer,) = [effect for effect in select(follower.start(), SetTimer) if effect.timer is Timer.VIEW]
     assert timer.deadline >= build.deadline + PARAMETERS.timeout_floor

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from consensus.certificates import make_timeout_subject
 from consensus.evidence import DoubleProposal, DoubleVote, Evidence
 from consensus.leaf import Block, compute_leaf_commitment, make_leaf
+from consensus.ledger import LeadershipParameters
 from consensus.messages import FinalizeVote, Message, QuorumProposal, QuorumVote, StatusResponse, TimeoutVote
 from consensus.safety import SafetyRules
 from consensus.signatures import Domain, make_statement
@@ -75,14 +76,18 @@ class Liar:
 
     def find(self, commitment: Commitment) -> Block | None:
         replica = self.process.replica
-        known = [*self.process.disk.decided, *replica.undecided]
+        known = [*self.process.disk.decided, *replica.chain.blocks]
         return next((block for block in reversed(known) if block.commitment == commitment), None)
 
 
 def make_cluster(seed: int, lie: Lie, *, nodes: int = 4, liars: int = 1) -> tuple[Cluster, Record]:
     record = Record(ValidatorId(LIAR))
     byzantine = {ValidatorId(number) for number in range(LIAR, LIAR + liars)}
-    cluster = Cluster(nodes, seed, links=LINKS, byzantine=byzantine, observers=(record,), start=False)
+    # The liar leads too, and goes on to: whoever proposes in vain would be benched.
+    everyone = LeadershipParameters(primary_size=nodes, bench_after=1000)
+    cluster = Cluster(
+        nodes, seed, links=LINKS, leadership=everyone, byzantine=byzantine, observers=(record,), start=False
+    )
     puppets = {node: Liar(cluster, cluster.node(node), cluster.simulation.streams["byzantine"]) for node in byzantine}
     broadcast, send = cluster.wire.broadcast, cluster.wire.send
 

@@ -1,0 +1,23 @@
+"""The ledger: a deterministic state machine over leaves (S1).
+
+`state` says what it holds, `leadership` who may propose on top of it, `transition` what a leaf changes, `changes`
+what people are told about it. Every leaf commits to the state after its parent, so whoever accepts the parent agrees
+on all of it. Integers only: the same leaves give the same state on every machine.
+"""
+
+from consensus.ledger.changes import LedgerChange, describe_changes
+from consensus.ledger.leadership import LedgerSchedule
+from consensus.ledger.parameters import LeadershipParameters
+from consensus.ledger.state import Ledger, LedgerState, make_genesis_ledger
+from consensus.ledger.transition import apply_leaf
+
+__all__ = [
+    "LeadershipParameters",
+    "Ledger",
+    "LedgerChange",
+    "LedgerSchedule",
+    "LedgerState",
+    "apply_leaf",
+    "describe_changes",
+    "make_genesis_ledger",
+]
