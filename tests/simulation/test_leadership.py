@@ -75,7 +75,7 @@ def test_the_switch_never_forks_whatever_the_network_does(seed: int) -> None:
     others = [number for number in range(7) if number not in primary]
     cluster.run_until(height=5)
     cluster.partition(primary, others)
-    cluster.run_for(1 + seed / 10)
+    cluster.run_for(0.3 + seed / 20)
     cluster.heal()
     cluster.run_for(0.05)
     cluster.partition([*primary, *others[:3]], others[3:])
