@@ -394,8 +394,9 @@ class Replica:
         is_mine = self.leader == self._id and self._safety.record.proposed_view < self.view
         if not is_mine or self._is_building or self._is_view_over or self.high_block is None:
             return
-        # The first leaf after a start is not held back: it shows that the network works.
-        idle = self._parameters.idle_interval if self._has_decided else 0
+        # Neither the first leaf after a start nor one after a lost view is held back: it shows that the network works.
+        is_calm = self._has_decided and self._safety.entry_tc is None
+        idle = self._parameters.idle_interval if is_calm else 0
         self._is_building = True
         self._emit(self._proposals.request_payload(self.view, self.high_qc, Microseconds(self._now + idle)))
 

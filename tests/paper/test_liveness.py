@@ -349,15 +349,27 @@ def test_l5_finality_that_conflicts_with_the_own_chain_ends_the_process(lab: Lab
 
 
 def test_l6_a_leader_may_wait_idle_and_the_timer_knows(lab: Lab) -> None:
-    leader, follower = lab.bench(0), lab.bench(SUBJECT)
+    leader, follower = lab.bench(SUBJECT), lab.bench(2)
     leader.start()
-    first = lab.chain(1)[0]
+    first, second = lab.chain(2)
     leader.propose(first)
-    status = StatusResponse(lab.genesis_qc, lab.fc(first), lab.tc(3, lab.qc(first)))
-    (build,) = select(leader.receive(1, status), BuildPayload)
+    leader.receive(0, StatusResponse(lab.genesis_qc, lab.fc(first), None))
+    leader.propose(second)
+    leader.receive(0, StatusResponse(lab.qc(second), None, None))
+    (build,) = select(leader.effects, BuildPayload)
     assert build.deadline == START + PARAMETERS.idle_interval
     (timer,) = [effect for effect in select(follower.start(), SetTimer) if effect.timer is Timer.VIEW]
     assert timer.deadline >= build.deadline + PARAMETERS.timeout_floor
+
+
+def test_l6_after_a_lost_view_nothing_is_held_back(lab: Lab) -> None:
+    bench = lab.bench(SUBJECT)
+    bench.start()
+    first = lab.chain(1)[0]
+    bench.propose(first)
+    bench.receive(0, StatusResponse(lab.genesis_qc, lab.fc(first), lab.tc(2, lab.qc(first))))
+    (build,) = select(bench.effects, BuildPayload)
+    assert (build.view, build.deadline) == (3, START)
 
 
 def test_l6_no_idle_time_for_a_leader_that_has_work(lab: Lab) -> None:
