@@ -46,7 +46,9 @@ def test_every_rule_has_a_row_and_a_test(rule: str) -> None:
         assert re.search(rf"def test_(?:\w+_)?{rule.lower()}[a-c]?_", tests), f"no test is named after {rule}"
 
 
-@pytest.mark.parametrize("page", sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md")))
+@pytest.mark.parametrize(
+    "page", sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")])
+)
 def test_links_between_documents_lead_somewhere(page: str) -> None:
     path = ROOT / page
     for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
