@@ -19,8 +19,8 @@ from consensus.certificates import (
     make_timeout_subject,
 )
 from consensus.context import EpochContext
-from consensus.effects import Broadcast, BuildPayload, CheckPayload, Decide, Effect, Persist, Send
-from consensus.events import Event, PayloadBuilt, PayloadReady, Received, Started
+from consensus.effects import Broadcast, BuildPayload, CheckPayload, Decide, Effect, Persist, Send, SetTimer
+from consensus.events import Event, PayloadBuilt, PayloadReady, Received, Started, Timer, TimerFired
 from consensus.leaf import Block, make_leaf
 from consensus.ledger import LeadershipParameters, Ledger, LedgerSchedule, apply_leaf
 from consensus.messages import (
@@ -232,6 +232,12 @@ class Bench:
                     self.decided += effect.blocks
         self.effects += effects
         return effects
+
+    def expire_view(self) -> list[Effect]:
+        """Let the view timer that was set last fire."""
+        timers = [effect for effect in select(self.effects, SetTimer) if effect.timer is Timer.VIEW]
+        self.now = Microseconds(max(self.now, timers[-1].deadline))
+        return self.handle(TimerFired(Timer.VIEW))
 
     def wait(self, microseconds: int) -> None:
         self.now = Microseconds(self.now + microseconds)

@@ -1,9 +1,9 @@
-"""Section 3, rules R1 to R8: one test per sentence, named after it."""
+"""Section 3, rules R1 to R7: one test per sentence, named after it. R8 is in test_durability."""
 
 import msgspec
 import pytest
 
-from consensus.effects import BuildPayload, Drop, Effect, EnteredView, Persist, SetTimer, TimedOut, batch
+from consensus.effects import BuildPayload, Drop, EnteredView, SetTimer, TimedOut
 from consensus.errors import InvalidMessage
 from consensus.events import PayloadBuilt, Timer, TimerFired
 from consensus.leaf import Block
@@ -15,18 +15,11 @@ from consensus.messages import (
     StatusResponse,
     TimeoutVote,
 )
-from consensus.safety import SafetyRecord
 from consensus.types import Microseconds, View
-from tests.lab import START, Bench, Lab, get_messages, select
+from tests.lab import START, Lab, get_messages, select
 
 # Validator 3 is under test: with four equal stakes it leads views 3, 7, 11, …
 SUBJECT = 3
-
-
-def expire_view(bench: Bench) -> list[Effect]:
-    deadline = [effect.deadline for effect in select(bench.effects, SetTimer) if effect.timer is Timer.VIEW][-1]
-    bench.now = Microseconds(max(bench.now, deadline))
-    return bench.handle(TimerFired(Timer.VIEW))
 
 
 # R1
@@ -178,7 +171,7 @@ def test_r3a_no_second_vote_in_a_view(lab: Lab) -> None:
 def test_r3a_no_vote_after_the_own_timeout(lab: Lab) -> None:
     bench = lab.bench(SUBJECT)
     bench.start()
-    expire_view(bench)
+    bench.expire_view()
     effects = bench.propose(lab.chain(1)[0])
     assert not get_messages(effects, QuorumVote)
 
@@ -304,7 +297,7 @@ def test_r5_no_finalize_vote_after_a_timeout_of_a_view_at_or_above(lab: Lab) -> 
     bench.start()
     block = lab.chain(1)[0]
     bench.propose(block)
-    expire_view(bench)
+    bench.expire_view()
     effects = bench.certify(block)
     assert bench.replica.view == 2
     assert not get_messages(effects, FinalizeVote)
@@ -325,7 +318,7 @@ def test_r5_a_late_payload_earns_nothing_after_a_timeout(lab: Lab) -> None:
     bench.start()
     block = lab.chain(1)[0]
     bench.certify(block)
-    expire_view(bench)
+    bench.expire_view()
     assert not get_messages(bench.propose(block), FinalizeVote)
 
 
@@ -405,7 +398,7 @@ def test_r6_a_leaf_without_an_fc_is_not_decided(lab: Lab) -> None:
 def test_r7_the_timer_of_its_view_makes_it_time_out(lab: Lab) -> None:
     bench = lab.bench(SUBJECT)
     bench.start()
-    effects = expire_view(bench)
+    effects = bench.expire_view()
     (vote,) = get_messages(effects, TimeoutVote)
     assert (vote.view, vote.high_qc_view) == (1, 0)
     assert [effect.view for effect in select(effects, TimedOut)] == [1]
@@ -432,9 +425,9 @@ def test_r7_a_repetition_carries_newer_certificates_under_the_same_signature(lab
     bench.start()
     first = lab.chain(1)[0]
     bench.receive(0, StatusResponse(lab.genesis_qc, None, lab.tc(2, lab.genesis_qc)))
-    (vote,) = get_messages(expire_view(bench), TimeoutVote)
+    (vote,) = get_messages(bench.expire_view(), TimeoutVote)
     bench.receive(0, StatusResponse(lab.qc(first), None, None))
-    (again,) = get_messages(expire_view(bench), TimeoutVote)
+    (again,) = get_messages(bench.expire_view(), TimeoutVote)
     assert (vote.high_qc.view, again.high_qc.view) == (0, 1)
     assert (again.high_qc_view, again.signature) == (vote.high_qc_view, vote.signature)
     lab.validator.validate(bench.safety.validator_id, again)
@@ -457,66 +450,3 @@ def test_r7_timeout_votes_of_success_threshold_make_the_tc(lab: Lab) -> None:
     (proposal,) = get_messages(bench.effects, QuorumProposal)
     assert proposal.leaf.timeout_certificate is not None
     lab.validator.certificates.verify(proposal.leaf.timeout_certificate)
-
-
-# R8
-
-
-def test_r8_every_signature_leaves_inside_the_persist_that_remembers_it(lab: Lab) -> None:
-    bench = lab.bench(SUBJECT)
-    bench.start()
-    for block in lab.chain(2):
-        bench.propose(block)
-        bench.certify(block)
-    expire_view(bench)
-    signed = (QuorumProposal, QuorumVote, FinalizeVote, TimeoutVote)
-    bare = [effect for effect in bench.effects if not isinstance(effect, Persist)]
-    assert not any(get_messages(bare, kind) for kind in signed)
-    for effect in select(bench.effects, Persist):
-        for vote in get_messages([effect], QuorumVote):
-            assert effect.record.last_vote == vote
-            assert vote.leaf in {block.commitment for block in effect.blocks}
-        for finalize in get_messages([effect], FinalizeVote):
-            assert effect.record.last_finalize == finalize
-            assert effect.record.high_qc.view >= finalize.view
-        for timeout in get_messages([effect], TimeoutVote):
-            assert effect.record.last_timeout == timeout
-        for proposal in get_messages([effect], QuorumProposal):
-            assert effect.record.proposed_view == proposal.leaf.view
-
-
-def test_r8_one_turn_is_one_write_with_the_last_record_and_nothing_before_it(lab: Lab) -> None:
-    bench = lab.bench(SUBJECT)
-    bench.start()
-    first, second = lab.chain(2)
-    effects = [*bench.propose(first), *bench.propose(second)]
-    turn = batch(effects)
-    assert turn.must_sync
-    assert turn.record == bench.record
-    assert {block.commitment for block in turn.blocks} == {first.commitment, second.commitment}
-    sent = get_messages(turn.release, QuorumVote)
-    assert [vote.view for vote in sent] == [1, 2]
-
-
-def test_r8_after_a_restart_it_sends_the_identical_votes(lab: Lab) -> None:
-    bench = lab.bench(SUBJECT)
-    bench.start()
-    block = lab.chain(1)[0]
-    bench.propose(block)
-    expire_view(bench)
-    before = get_messages(bench.effects, QuorumVote), get_messages(bench.effects, TimeoutVote)
-    again = lab.bench(SUBJECT, bench.record, undecided=(block,))
-    again.start()
-    assert get_messages(again.effects, QuorumVote) == before[0]
-    assert get_messages(again.effects, TimeoutVote) == before[1]
-
-
-def test_r8_after_a_restart_it_never_signs_a_different_one(lab: Lab) -> None:
-    bench = lab.bench(SUBJECT)
-    bench.start()
-    bench.propose(lab.block(lab.genesis, 1, payload=b"one"))
-    record: SafetyRecord = msgspec.msgpack.decode(msgspec.msgpack.encode(bench.record), type=SafetyRecord)
-    again = lab.bench(SUBJECT, record)
-    again.start()
-    other: Block = lab.block(lab.genesis, 1, payload=b"two")
-    assert other.commitment not in {vote.leaf for vote in get_messages(again.propose(other), QuorumVote)}
