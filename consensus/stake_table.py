@@ -3,14 +3,11 @@
 All quorums are counted in stake, never in heads (protocol section 1).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 
-import msgspec
-
-from consensus.types import Commitment, ValidatorId
+from consensus.types import ValidatorId
 
 MAX_TOTAL_STAKE = 2**62
 """Room for `total * 2` in a signed 64-bit integer of any other implementation."""
@@ -96,9 +93,3 @@ class StakeTable:
     def compute_stake(self, validator_ids: Iterable[ValidatorId]) -> int:
         """Stake of a set of validators; a repeated id counts once."""
         return sum(self.get_stake(validator_id) for validator_id in set(validator_ids))
-
-    @cached_property
-    def commitment(self) -> Commitment:
-        """What a leaf commits to as its ledger while the stake table is fixed (P3)."""
-        rows: Sequence[tuple[int, bytes, int]] = [(v.id, v.public_key, v.stake) for v in self.validators]
-        return Commitment(sha256(b"sequencer/stake-table/1\0" + msgspec.msgpack.encode(rows)).digest())

@@ -132,7 +132,7 @@ async def store_undecided(world: World) -> Block:
         proposer=ValidatorId(1),
         timestamp_ms=1,
         payload=b"",
-        ledger=context.stake_table.commitment,
+        ledger=context.genesis_ledger.commitment,
         justify_qc=context.genesis_qc,
         timeout_certificate=None,
     )

@@ -222,7 +222,7 @@ def test_a_read_only_database_is_refused_at_the_start(path: Path) -> None:
 
 async def test_after_a_machine_went_down_unsynced_votes_are_not_trusted(path: Path, tmp_path: Path) -> None:
     """R8: with durability "os" the record may be older than what was signed."""
-    if not read_boot_id():
+    if not read_boot_id():  # only Linux has one; elsewhere the check that is tested here is documented to be off
         pytest.skip("this system does not say when it was started")
     block = make_block(GENESIS, [b"transaction"])
     running = tmp_path / "copy" / "node.db"
