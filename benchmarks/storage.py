@@ -57,6 +57,7 @@ def make_block(parent: Block) -> Block:
     view = View(parent.leaf.view + 1)
     leaf = make_leaf(
         parent,
+        epoch=Epoch(0),
         view=view,
         proposer=VALIDATOR,
         timestamp_ms=0,

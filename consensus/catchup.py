@@ -11,6 +11,7 @@ from consensus.messages import (
     LeafResponse,
     RangeRequest,
     RangeResponse,
+    SnapshotRequest,
     StorageRequest,
 )
 from consensus.types import Commitment, Height
@@ -58,6 +59,8 @@ def answer(request: StorageRequest, source: BlockSource) -> LeafResponse | Range
         case LeafRequest(leaf=commitment):
             block = source.read_block(commitment)
             return None if block is None else LeafResponse(block.leaf, block.payload)
+        case SnapshotRequest():
+            return None
         case RangeRequest(from_height=from_height):
             blocks = source.read_decided(
                 Height(max(1, from_height)), blocks_max=RANGE_BLOCKS_MAX, bytes_max=RANGE_BYTES_MAX

@@ -12,7 +12,7 @@ from consensus.certificates import (
 )
 from consensus.context import EpochContext
 from consensus.effects import Drop, Report
-from consensus.evidence import DoubleFinalize, DoubleVote
+from consensus.evidence import DoubleFinalize, DoubleVote, Evidence, SignedLeaf, make_pair
 from consensus.leaf import Block
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote, Vote
 from consensus.tally import Conflict, Forged, Quorum, Repeated, TimeoutTally, VoteTally, select_high_qc
@@ -72,7 +72,7 @@ class Certifier:
                     )
                     self._verified.remember(qc)
                 case Conflict(first, second):
-                    findings.append(Report(DoubleVote(first, second)))
+                    findings.append(Report(_make_evidence(DoubleVote, first, second)))
                 case Forged(voter):
                     findings.append(Drop(voter, "bad_signature", f"quorum vote of view {vote.view}"))
                 case Repeated(voter):
@@ -89,7 +89,7 @@ class Certifier:
                 case Quorum(view):
                     fc = self.find_fc(view)
                 case Conflict(first, second):
-                    findings.append(Report(DoubleFinalize(first, second)))
+                    findings.append(Report(_make_evidence(DoubleFinalize, first, second)))
                 case Forged(voter):
                     findings.append(Drop(voter, "bad_signature", f"finalize vote of view {vote.view}"))
                 case Repeated(voter):
@@ -136,3 +136,8 @@ class Certifier:
         self._finalizes.forget_below(view)
         self._qcs = {known: qc for known, qc in self._qcs.items() if known >= view}
         self._fcs = {known: fc for known, fc in self._fcs.items() if known >= view}
+
+
+def _make_evidence(kind: type[DoubleVote] | type[DoubleFinalize], first: Vote, second: Vote) -> Evidence:
+    halves = [SignedLeaf(vote.leaf, vote.signature) for vote in (first, second)]
+    return make_pair(kind, first.voter, first.epoch, first.view, *halves)

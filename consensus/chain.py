@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 
 from consensus.errors import InvariantViolation
 from consensus.leaf import Block
-from consensus.ledger import LeadershipParameters, Ledger, LedgerChange, apply_leaf, describe_changes
+from consensus.ledger import Ledger, LedgerChange, LedgerParameters, apply_leaf, describe_changes
 from consensus.types import Commitment, Height
 
 
@@ -16,12 +16,12 @@ class Chain:
     """
 
     def __init__(
-        self, tip: Block, ledger: Ledger, leadership: LeadershipParameters, undecided: Iterable[Block] = ()
+        self, tip: Block, ledger: Ledger, parameters: LedgerParameters, undecided: Iterable[Block] = ()
     ) -> None:
         self.tip = tip
         self.ledger = ledger
         """After the tip."""
-        self._leadership = leadership
+        self._parameters = parameters
         self._blocks: dict[Commitment, Block] = {}
         self._ledgers: dict[Commitment, Ledger] = {}
         for block in sorted(undecided, key=lambda block: block.leaf.height):
@@ -59,7 +59,7 @@ class Chain:
             raise InvariantViolation(f"{block} was added without its parent")
         self._blocks[block.commitment] = block
         before = self.get_ledger(parent.commitment)
-        self._ledgers[block.commitment] = apply_leaf(before, parent.leaf, block.leaf, self._leadership)
+        self._ledgers[block.commitment] = apply_leaf(before, parent.leaf, block.leaf, self._parameters)
 
     def compute_path(self, commitment: Commitment) -> tuple[Block, ...] | None:
         """Undecided blocks up to and including this one, oldest first; empty for the tip; None when it is not here."""
@@ -85,7 +85,7 @@ class Chain:
                 raise InvariantViolation(f"{block} was decided on top of {parent}, which is not its parent")
             if leaf.ledger != self.ledger.commitment:
                 raise InvariantViolation(f"{block} was decided on another ledger than the one computed here")
-            after = self._ledgers.get(block.commitment) or apply_leaf(self.ledger, parent.leaf, leaf, self._leadership)
+            after = self._ledgers.get(block.commitment) or apply_leaf(self.ledger, parent.leaf, leaf, self._parameters)
             changes = describe_changes(self.ledger, after, leaf.view - parent.leaf.view - 1)
             if changes:
                 told.append((leaf.height, tuple(changes)))

@@ -1,30 +1,35 @@
 """The fixed facts of one epoch that every rule may look at (T1)."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from consensus.certificates import QuorumCertificate, make_genesis_certificate
 from consensus.leaf import Block, make_genesis
-from consensus.ledger import LeadershipParameters, Ledger, make_genesis_ledger
+from consensus.ledger import Account, Ledger, LedgerParameters, Profile, make_genesis_ledger
 from consensus.parameters import ConsensusParameters
 from consensus.signatures import SignatureScheme
 from consensus.stake_table import StakeTable
-from consensus.types import Epoch, NetworkId
+from consensus.types import Epoch, Height, NetworkId, ValidatorId
 
 FIRST_EPOCH = Epoch(0)
 
 
 @dataclass(frozen=True)
 class EpochContext:
-    """One epoch: network, stake table, scheme, genesis block and parameters. Never changes while the epoch runs."""
+    """One epoch: network, stake table, scheme, the block that it begins with, and parameters. Never changes."""
 
     network_id: NetworkId
     epoch: Epoch
     stake_table: StakeTable
     scheme: SignatureScheme
     genesis: Block
+    """The last block of the epoch before, or the network's genesis block; decided by definition."""
+    genesis_ledger: Ledger
+    """What the ledger holds before the epoch's first leaf."""
     parameters: ConsensusParameters
-    leadership: LeadershipParameters
+    ledger_parameters: LedgerParameters
+    previous: "EpochContext | None" = None
+    """The epoch before, as far as it is known here: it verifies the proof that this one may begin."""
 
     @classmethod
     def start_network(
@@ -35,19 +40,34 @@ class EpochContext:
         *,
         genesis_time_ms: int,
         parameters: ConsensusParameters,
-        leadership: LeadershipParameters,
+        ledger_parameters: LedgerParameters,
+        profiles: Mapping[ValidatorId, Profile] | None = None,
+        owners: Mapping[ValidatorId, bytes] | None = None,
+        accounts: Iterable[Account] = (),
     ) -> "EpochContext":
         """The first epoch of a network, with the genesis block that all its nodes compute."""
-        ledger = make_genesis_ledger(stake_table, leadership, network_id)
+        ledger = make_genesis_ledger(
+            stake_table,
+            ledger_parameters.leadership,
+            network_id,
+            profiles=profiles,
+            owners=owners,
+            accounts=accounts,
+        )
         genesis = make_genesis(FIRST_EPOCH, genesis_time_ms, ledger.commitment)
-        return cls(network_id, FIRST_EPOCH, stake_table, scheme, genesis, parameters, leadership)
-
-    @cached_property
-    def genesis_ledger(self) -> Ledger:
-        """What the ledger holds before the first leaf."""
-        return make_genesis_ledger(self.stake_table, self.leadership, self.network_id)
+        return cls(network_id, FIRST_EPOCH, stake_table, scheme, genesis, ledger, parameters, ledger_parameters)
 
     @property
     def genesis_qc(self) -> QuorumCertificate:
         """Certifies the genesis block by definition; the `justify_qc` of the first leaf."""
         return make_genesis_certificate(self.epoch, self.genesis.leaf.view, self.genesis.commitment)
+
+    @property
+    def last_height(self) -> Height:
+        """T2: the last height that is decided in this epoch; leaves above it only close the epoch."""
+        return compute_last_height(self.epoch, self.ledger_parameters)
+
+
+def compute_last_height(epoch: Epoch, parameters: LedgerParameters) -> Height:
+    """T2: an epoch ends at a multiple of `epoch_blocks`."""
+    return Height((epoch + 1) * parameters.epochs.epoch_blocks)

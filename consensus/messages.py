@@ -11,7 +11,9 @@ from msgspec import Meta
 
 from consensus.certificates import FinalityCertificate, QuorumCertificate, TimeoutCertificate
 from consensus.errors import InvalidMessage
-from consensus.leaf import Leaf
+from consensus.evidence import Evidence
+from consensus.leaf import EpochProof, Leaf
+from consensus.operations import Operation
 from consensus.types import (
     WireCommitment,
     WireEpoch,
@@ -23,6 +25,8 @@ from consensus.types import (
 
 RANGE_BLOCKS_MAX = 512
 """Blocks in one answer to a range request; the answer is bounded in bytes as well, this bounds the objects."""
+SNAPSHOT_BYTES_MAX = 8 * 1024 * 1024
+"""Encoded ledger state: a thousand validators with their accounts and four tables take half a MiB."""
 RANGE_PATH_MAX = 2048
 """Leaves between the last block of an answer and the leaf that its FC certifies."""
 FORWARD_TRANSACTIONS_MAX = 65_536
@@ -117,12 +121,61 @@ class TransactionForward(_Message, frozen=True, tag=11):
     transactions: Annotated[tuple[bytes, ...], Meta(max_length=FORWARD_TRANSACTIONS_MAX)]
 
 
+class EvidenceNotice(_Message, frozen=True, tag=12):
+    """An offence that the sender has noticed or heard of (J4); kept until it stands in a leaf."""
+
+    evidence: Evidence
+
+
+class OperationNotice(_Message, frozen=True, tag=13):
+    """A stake operation on its way to the leaders (J5)."""
+
+    operation: Operation
+
+
+class EpochEnd(_Message, frozen=True, tag=14):
+    """T2: this epoch is over. Broadcast once by whoever learns it, and the answer to every later message of it."""
+
+    epoch: WireEpoch
+    proof: EpochProof
+
+
+class SnapshotRequest(_Message, frozen=True, tag=15):
+    """T5: what does the ledger hold at the end of this epoch?"""
+
+    epoch: WireEpoch
+
+
+class Snapshot(_Message, frozen=True, tag=16):
+    """T5: the end of an epoch, for a node that has no block of it.
+
+    `last` is the epoch's last leaf and `parent` its parent; `ledger` is the encoded state after the parent, to which
+    `last.ledger` commits, so the state at the beginning of the next epoch can be computed and nothing need be believed.
+    """
+
+    proof: EpochProof
+    parent: Leaf
+    last: Leaf
+    ledger: Annotated[bytes, Meta(max_length=SNAPSHOT_BYTES_MAX)]
+
+
 Vote: TypeAlias = QuorumVote | FinalizeVote
-SingleMessage: TypeAlias = QuorumProposal | TimeoutVote | StatusRequest | StatusResponse | LeafResponse | RangeResponse
+SingleMessage: TypeAlias = (
+    QuorumProposal
+    | TimeoutVote
+    | StatusRequest
+    | StatusResponse
+    | LeafResponse
+    | RangeResponse
+    | EvidenceNotice
+    | OperationNotice
+    | EpochEnd
+    | Snapshot
+)
 """What is seldom enough to be checked whole on arrival; votes are not."""
 ReplicaMessage: TypeAlias = SingleMessage | Vote
 """What a replica handles."""
-StorageRequest: TypeAlias = LeafRequest | RangeRequest
+StorageRequest: TypeAlias = LeafRequest | RangeRequest | SnapshotRequest
 """What is answered from storage, see `consensus.catchup.answer`."""
 Message: TypeAlias = ReplicaMessage | StorageRequest | TransactionForward
 

@@ -7,8 +7,8 @@ from consensus.chain import Chain
 from consensus.context import EpochContext
 from consensus.effects import BuildPayload, CheckPayload, Drop, Effect, Report
 from consensus.errors import InvariantViolation
-from consensus.evidence import DoubleProposal
-from consensus.leaf import Block, make_leaf
+from consensus.evidence import DoubleProposal, SignedLeaf, make_pair
+from consensus.leaf import Block, compute_leaf_commitment, make_leaf
 from consensus.messages import QuorumProposal
 from consensus.schedule import LeaderSchedule
 from consensus.types import Commitment, Microseconds, ValidatorId, View
@@ -74,6 +74,7 @@ class Proposals:
             return None
         leaf = make_leaf(
             parent,
+            epoch=self._context.epoch,
             view=view,
             proposer=proposer,
             timestamp_ms=now // 1000,
@@ -133,4 +134,8 @@ class Proposals:
         if first.leaf == second.leaf or self._is_reported:
             return []
         self._is_reported = True
-        return [Report(DoubleProposal(first.leaf, first.signature, second.leaf, second.signature))]
+        leaf = first.leaf
+        halves = [
+            SignedLeaf(compute_leaf_commitment(proposal.leaf), proposal.signature) for proposal in (first, second)
+        ]
+        return [Report(make_pair(DoubleProposal, leaf.proposer, leaf.epoch, leaf.view, *halves))]

@@ -82,7 +82,7 @@ class Replica:
         self._parameters = context.parameters
         self._safety = safety
         self._id = safety.validator_id
-        self.chain = Chain(tip, ledger, context.leadership, undecided)
+        self.chain = Chain(tip, ledger, context.ledger_parameters, undecided)
         self._fc = tip_fc
         self._pacemaker = Pacemaker(context.parameters, View(safety.record.entry.view + 1))
         self._fetcher = Fetcher(self.chain, self._id, self._table.ids, context.parameters.fetch_interval)
@@ -124,7 +124,7 @@ class Replica:
         return self._fetcher.is_catching_up or self._pending_fc is not None
 
     def compute_next_leaders(self, count: int) -> tuple[ValidatorId, ...]:
-        """Who will propose next, as far as is known; the current leader first, while its proposal is awaited."""
+        """Who proposes next, as far as is known; the current leader first, while its proposal is awaited."""
         first = self.view if self._proposals.candidate is None else self.view + 1
         leaders = (self._proposals.compute_leader(View(view), self.high_qc) for view in range(first, first + count))
         return tuple(dict.fromkeys(leader for leader in leaders if leader is not None))
@@ -191,6 +191,8 @@ class Replica:
                 self._on_leaf(sender, Block(response.leaf, response.payload))
             case RangeResponse() as response:
                 self._on_range(sender, response)
+            case _:
+                pass
 
     def _on_vote(self, sender: ValidatorId, vote: Vote) -> None:
         self._peers.on_view(sender, vote.view)
@@ -416,7 +418,6 @@ class Replica:
             self._time_out("leader_lost")
 
     def _consider(self, effects: list[Effect]) -> None:
-        """What came of judging proposals; the timer learns when the one to vote for has come."""
         self._effects += effects
         if any(isinstance(effect, CheckPayload) for effect in effects):
             self._pacemaker.on_proposal(self._now)

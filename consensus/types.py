@@ -33,3 +33,5 @@ WireCommitment = Annotated[Commitment, Meta(min_length=COMMITMENT_BYTES, max_len
 WireCount = Annotated[int, Meta(ge=0, le=_MAX_INTEGER)]
 WireSignature = Annotated[bytes, Meta(max_length=128)]
 """One signature of any scheme: 64 bytes for Ed25519, 96 for BLS."""
+WirePublicKey = Annotated[bytes, Meta(min_length=16, max_length=96)]
+"""One public key of any scheme: 32 bytes for Ed25519, 96 for BLS."""

@@ -13,13 +13,17 @@ from consensus.context import EpochContext
 from consensus.errors import InvalidMessage
 from consensus.leaf import LEAF_VERSION, Leaf, compute_leaf_commitment, compute_payload_commitment
 from consensus.messages import (
+    EpochEnd,
+    EvidenceNotice,
     FinalizeVote,
     LeafResponse,
+    OperationNotice,
     QuorumProposal,
     QuorumVote,
     RangeResponse,
     ReplicaMessage,
     SingleMessage,
+    Snapshot,
     StatusRequest,
     StatusResponse,
     TimeoutVote,
@@ -74,6 +78,8 @@ class MessageValidator:
                 self._check_payload(message.leaf, message.payload)
             case RangeResponse():
                 self._check_range(message)
+            case EvidenceNotice() | OperationNotice() | EpochEnd() | Snapshot():
+                pass
         return Verified(message)
 
     def is_genuine(self, vote: Vote) -> bool:

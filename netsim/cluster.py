@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from hashlib import sha256
 
 from consensus.context import EpochContext
-from consensus.ledger import LeadershipParameters, LedgerSchedule
+from consensus.ledger import LeadershipParameters, LedgerParameters, LedgerSchedule
 from consensus.parameters import ConsensusParameters
 from consensus.safety import SafetyRecord
 from consensus.signatures import SignatureScheme, Signer
@@ -53,6 +53,7 @@ class Cluster:
         disk: DiskModel | None = None,
         parameters: ConsensusParameters | None = None,
         leadership: LeadershipParameters | None = None,
+        ledger: LedgerParameters | None = None,
         workload: Workload | None = None,
         scheme: SignatureScheme | None = None,
         lost_connections_seen: bool = True,
@@ -68,14 +69,18 @@ class Cluster:
         ]
         weights = stakes or [1] * nodes
         self.context = _make_context(
-            seed, signers, weights, parameters or ConsensusParameters(), leadership or LeadershipParameters()
+            seed,
+            signers,
+            weights,
+            parameters or ConsensusParameters(),
+            ledger or LedgerParameters(leadership or LeadershipParameters()),
         )
         self.network = Network(nodes, LinkModel() if links is None else links, streams["network"])
         self.workload = workload or Workload()
         self.workload.begin(streams["workload"], START)
         self.observers = [*make_checkers(self.context, byzantine), *observers]
         self.wire = Wire(self.simulation, self.network, MessageValidator(self.context), self.observers)
-        schedule = LedgerSchedule(self.context.leadership)
+        schedule = LedgerSchedule(self.context.ledger_parameters.leadership)
         world = World(
             self.simulation, self.context, schedule, self.wire, self.workload, self.observers, lost_connections_seen
         )
@@ -222,7 +227,7 @@ def _make_context(
     signers: Sequence[Signer],
     stakes: Sequence[int],
     parameters: ConsensusParameters,
-    leadership: LeadershipParameters,
+    ledger_parameters: LedgerParameters,
 ) -> EpochContext:
     table = StakeTable.of(
         Validator(ValidatorId(node), signer.public_key, stake)
@@ -235,5 +240,5 @@ def _make_context(
         signers[0].scheme,
         genesis_time_ms=START // 1000,
         parameters=parameters,
-        leadership=leadership,
+        ledger_parameters=ledger_parameters,
     )

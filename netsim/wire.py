@@ -16,6 +16,7 @@ from consensus.messages import (
     LeafRequest,
     Message,
     RangeRequest,
+    SnapshotRequest,
     StorageRequest,
     TransactionForward,
     Vote,
@@ -149,7 +150,7 @@ class Wire:
                 heappush(heap, (time, draw_tie(), next_sequence(), receivers[destination], arrival, tag))
 
     def _judge(self, source: ValidatorId, message: Message) -> Arrival:
-        if isinstance(message, LeafRequest | RangeRequest):
+        if isinstance(message, LeafRequest | RangeRequest | SnapshotRequest):
             return Request(source, message)
         if isinstance(message, TransactionForward):
             return Refused(source, "simulated nodes share their transactions already")

@@ -6,7 +6,7 @@ Everything wrong with a frame ends here as an `InvalidMessage`; the node counts 
 from typing import TypeAlias
 
 from consensus.events import Received
-from consensus.messages import LeafRequest, RangeRequest, StorageRequest, TransactionForward, decode
+from consensus.messages import LeafRequest, RangeRequest, SnapshotRequest, StorageRequest, TransactionForward, decode
 from consensus.types import ValidatorId
 from consensus.validation import MessageValidator
 
@@ -18,7 +18,7 @@ def open_frame(sender: ValidatorId, frame: bytes, validator: MessageValidator) -
     """Raises `InvalidMessage`. `sender` has proven its identity to the transport."""
     message = decode(frame)
     match message:
-        case LeafRequest() | RangeRequest() | TransactionForward():
+        case LeafRequest() | RangeRequest() | SnapshotRequest() | TransactionForward():
             return message
         case _:
             return Received(sender, validator.validate(sender, message))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from consensus.ledger.parameters import LeadershipParameters
+from consensus.ledger.parameters import LeadershipParameters, LedgerParameters
 from consensus.parameters import ConsensusParameters
 from consensus.stake_table import StakeTable, Validator
 from consensus.types import Microseconds, NetworkId, ValidatorId
@@ -208,7 +208,7 @@ class NetworkConfig(Section, frozen=True, kw_only=True):
             Ed25519(),
             genesis_time_ms=self.genesis_time_ms,
             parameters=self.consensus.to_parameters(),
-            leadership=self.leadership.to_parameters(),
+            ledger_parameters=LedgerParameters(self.leadership.to_parameters()),
         )
 
     @property

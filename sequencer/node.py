@@ -54,6 +54,7 @@ from consensus.messages import (
     LeafRequest,
     QuorumProposal,
     RangeRequest,
+    SnapshotRequest,
     TransactionForward,
     encode,
 )
@@ -133,7 +134,7 @@ class Node:
         self._validator = MessageValidator(context)
         self._replica = Replica(
             context,
-            LedgerSchedule(context.leadership),
+            LedgerSchedule(context.ledger_parameters.leadership),
             self._validator,
             safety,
             tip=recovered.tip,
@@ -270,7 +271,7 @@ class Node:
             self._drop(sender, error.reason, error.detail)
             return
         match incoming:
-            case LeafRequest() | RangeRequest():
+            case LeafRequest() | RangeRequest() | SnapshotRequest():
                 if not self._server.add(sender, incoming):
                     self._drop(sender, "request_flood", "too many requests for blocks wait for their answer")
             case TransactionForward(transactions):

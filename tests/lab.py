@@ -22,7 +22,7 @@ from consensus.context import EpochContext
 from consensus.effects import Broadcast, BuildPayload, CheckPayload, Decide, Effect, Persist, Send, SetTimer
 from consensus.events import Event, PayloadBuilt, PayloadReady, Received, Started, Timer, TimerFired
 from consensus.leaf import Block, make_leaf
-from consensus.ledger import LeadershipParameters, Ledger, LedgerSchedule, apply_leaf
+from consensus.ledger import EpochParameters, LeadershipParameters, Ledger, LedgerParameters, LedgerSchedule, apply_leaf
 from consensus.messages import (
     FinalizeVote,
     Message,
@@ -44,6 +44,8 @@ T = TypeVar("T")
 EPOCH = Epoch(0)
 START = Microseconds(1_700_000_000_000_000)
 GENESIS_MS = 1_600_000_000_000
+ONE_EPOCH = EpochParameters(epoch_blocks=2**40)
+"""Tests that are about something else never meet the end of an epoch."""
 
 
 class Lab:
@@ -54,7 +56,10 @@ class Lab:
         stakes: Sequence[int] = (1, 1, 1, 1),
         parameters: ConsensusParameters | None = None,
         leadership: LeadershipParameters | None = None,
+        ledger: LedgerParameters | None = None,
     ) -> None:
+        # Everyone is in the primary committee, so that equal stakes lead in order of number.
+        leadership = leadership or LeadershipParameters(primary_size=len(stakes))
         self.scheme = Ed25519()
         self.signers = [Signer(self.scheme, bytes([number + 1]) * 32) for number in range(len(stakes))]
         self.table = StakeTable.of(
@@ -67,10 +72,9 @@ class Lab:
             self.scheme,
             genesis_time_ms=GENESIS_MS,
             parameters=parameters or ConsensusParameters(),
-            # Everyone is in the primary committee, so that equal stakes lead in order of number.
-            leadership=leadership or LeadershipParameters(primary_size=len(stakes)),
+            ledger_parameters=ledger or LedgerParameters(leadership, epochs=ONE_EPOCH),
         )
-        self.schedule = LedgerSchedule(self.context.leadership)
+        self.schedule = LedgerSchedule(self.context.ledger_parameters.leadership)
         self._ledgers = {self.context.genesis.commitment: self.context.genesis_ledger}
         self.validator = MessageValidator(self.context)
         self.genesis = self.context.genesis
@@ -102,6 +106,7 @@ class Lab:
         """The block that the leader of `view` would propose on `parent`; `bend` changes single fields of the leaf."""
         leaf = make_leaf(
             parent,
+            epoch=EPOCH,
             view=View(view),
             proposer=self.get_leader(view, parent),
             timestamp_ms=START // 1000,
@@ -111,7 +116,7 @@ class Lab:
             timeout_certificate=tc,
         )
         block = Block(msgspec.structs.replace(leaf, **(bend or {})), payload)
-        after = apply_leaf(self.get_ledger(parent), parent.leaf, leaf, self.context.leadership)
+        after = apply_leaf(self.get_ledger(parent), parent.leaf, leaf, self.context.ledger_parameters)
         self._ledgers[block.commitment] = after
         return block
 

@@ -19,7 +19,8 @@ PURE_MODULES |= {"struct", "typing", "msgspec", "nacl.bindings", "nacl.exception
 IMPURE_BUILTINS = {"open", "print", "input", "hash", "id", "eval", "exec", "compile"}
 """`hash` and `id` differ from process to process."""
 SIGNERS = {"consensus/safety.py", "consensus/signatures/scheme.py", "consensus/signatures/simulated.py"}
-"""The one holder of a key, and what a signer is made of."""
+SIGNERS |= {"consensus/operations.py"}
+"""The one holder of a validator's key, what a signer is made of, and the stakers' own keys (another domain)."""
 
 TRIO_IN_NETSIM = {"netsim/transport.py"}
 READS_THE_CLOCK = {"netsim/report.py"}

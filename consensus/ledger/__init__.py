@@ -7,16 +7,22 @@ on all of it. Integers only: the same leaves give the same state on every machin
 
 from consensus.ledger.changes import LedgerChange, describe_changes
 from consensus.ledger.leadership import LedgerSchedule
-from consensus.ledger.parameters import LeadershipParameters
-from consensus.ledger.state import Ledger, LedgerState, make_genesis_ledger
+from consensus.ledger.parameters import EpochParameters, LeadershipParameters, LedgerParameters, SlashingParameters
+from consensus.ledger.state import Account, Ledger, LedgerState, Profile, Status, make_genesis_ledger
 from consensus.ledger.transition import apply_leaf
 
 __all__ = [
+    "Account",
+    "EpochParameters",
     "LeadershipParameters",
     "Ledger",
     "LedgerChange",
+    "LedgerParameters",
     "LedgerSchedule",
     "LedgerState",
+    "Profile",
+    "SlashingParameters",
+    "Status",
     "apply_leaf",
     "describe_changes",
     "make_genesis_ledger",

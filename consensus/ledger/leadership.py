@@ -36,18 +36,18 @@ class LedgerSchedule:
         )
 
     def _rotate(self, view: View, ledger: Ledger) -> ValidatorId:
-        """S2: by view, in a stake-weighted order; a benched member's turn goes to the next one."""
+        """S2: by view, in a stake-weighted order; the turn of a benched or jailed member goes to the next one."""
         cycle = ledger.cycle
         start = view % len(cycle)
-        if not ledger.benched:
+        if not ledger.sidelined:
             return cycle[start]
         for step in range(len(cycle)):
             validator = cycle[(start + step) % len(cycle)]
-            if validator not in ledger.benched:
+            if validator not in ledger.sidelined:
                 return validator
         return cycle[start]
 
     def _last_resort(self, turn: int, ledger: Ledger) -> ValidatorId:
-        """S4: all validators in turn, benched ones last but never left out."""
-        order = sorted(ledger.records, key=lambda validator: (validator in ledger.benched, validator))
+        """S4: all validators in turn, benched and jailed ones last but never left out."""
+        order = sorted(ledger.records, key=lambda validator: (validator in ledger.sidelined, validator))
         return order[turn % len(order)]

@@ -4,24 +4,31 @@ import msgspec
 
 from consensus.leaf import Leaf
 from consensus.ledger.leadership import LedgerSchedule
-from consensus.ledger.parameters import LeadershipParameters
-from consensus.ledger.state import LeaderRecord, Ledger, LedgerState, Mode
+from consensus.ledger.parameters import LeadershipParameters, LedgerParameters
+from consensus.ledger.state import LeaderRecord, Ledger, Mode
 from consensus.types import ValidatorId, View
 
 _CLEAN = LeaderRecord()
 
 
-def apply_leaf(ledger: Ledger, parent: Leaf, leaf: Leaf, parameters: LeadershipParameters) -> Ledger:
-    """The ledger after `leaf`, which follows `parent`. The same object when nothing changes."""
-    records = _compute_records(ledger, parent, leaf, parameters)
-    mode = _compute_mode(ledger.state.mode, leaf, leaf.view - parent.view - 1, parameters)
+def apply_leaf(ledger: Ledger, parent: Leaf, leaf: Leaf, parameters: LedgerParameters) -> Ledger:
+    """The ledger after `leaf`, which follows `parent`. The same object when nothing changes.
+
+    Closing leaves change nothing (T2).
+    """
+    if leaf.height > (leaf.epoch + 1) * parameters.epochs.epoch_blocks:
+        return ledger
+    leadership = parameters.leadership
+    records = _compute_records(ledger, parent, leaf, leadership)
+    mode = _compute_mode(ledger.state.mode, leaf, leaf.view - parent.view - 1, leadership)
     if records == ledger.records and mode == ledger.state.mode:
         return ledger
     state = ledger.state
     validators = tuple(
-        msgspec.structs.replace(validator, leader=records[validator.id]) for validator in state.validators
+        msgspec.structs.replace(validator, leader=records.get(validator.id, validator.leader))
+        for validator in state.validators
     )
-    return Ledger(LedgerState(state.version, validators, state.primary, state.fallback, mode))
+    return Ledger(msgspec.structs.replace(state, validators=validators, mode=mode))
 
 
 def find_missed(ledger: Ledger, parent: Leaf, leaf: Leaf, parameters: LeadershipParameters) -> set[ValidatorId]:
@@ -31,7 +38,7 @@ def find_missed(ledger: Ledger, parent: Leaf, leaf: Leaf, parameters: Leadership
     """
     schedule = LedgerSchedule(parameters)
     # After these everyone has had a turn, and more views name nobody new.
-    tries = parameters.fallback_after + 2 * len(ledger.state.validators)
+    tries = parameters.fallback_after + 2 * len(ledger.table)
     last = min(leaf.view, parent.view + 1 + tries)
     missed = {schedule.leader(View(view), parent, ledger) for view in range(parent.view + 1, last)}
     if 3 * sum(ledger.stakes[validator] for validator in missed) > ledger.total_stake:

@@ -17,6 +17,12 @@ class Domain(IntEnum):
     FINALIZE_VOTE = 3
     TIMEOUT_VOTE = 4
     HELLO = 5
+    OPERATION = 6
+    """A staker's operation (J5); by an account's key."""
+    POSSESSION = 7
+    """A validator's key agrees to be bonded by an account."""
+    PROMISE = 8
+    """A leader's promise to include a transaction."""
 
 
 _PREFIX = b"sequencer/1\0"
@@ -55,6 +61,10 @@ class SignatureScheme(Protocol):
         """Signatures in signer order -> one proof."""
         ...
 
+    def split(self, proof: bytes, count: int) -> tuple[bytes, ...] | None:
+        """The signatures of which `combine` made this proof, in signer order; None for a scheme that cannot tell."""
+        ...
+
     def verify_combined(self, public_keys: Sequence[bytes], statements: Sequence[bytes], proof: bytes) -> bool:
         """`statements[i]` was signed by `public_keys[i]`, for every i, and the proof holds nothing else."""
         ...
@@ -62,7 +72,7 @@ class SignatureScheme(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A secret bound to its scheme. Only `consensus.safety` calls `sign`."""
+    """A secret bound to its scheme. A validator's is used by `consensus.safety` alone."""
 
     scheme: SignatureScheme
     secret: bytes = field(repr=False)

@@ -27,6 +27,11 @@ class Simulated:
     def combine(self, signatures: Sequence[bytes]) -> bytes:
         return b"".join(signatures)
 
+    def split(self, proof: bytes, count: int) -> tuple[bytes, ...] | None:
+        if len(proof) != SIGNATURE_BYTES * count:
+            return None
+        return tuple(proof[at : at + SIGNATURE_BYTES] for at in range(0, len(proof), SIGNATURE_BYTES))
+
     def verify_combined(self, public_keys: Sequence[bytes], statements: Sequence[bytes], proof: bytes) -> bool:
         if len(statements) != len(public_keys):
             return False

@@ -11,7 +11,7 @@ from tests.lab import Lab
 
 
 def make_chain(lab: Lab, undecided: Iterable[Block]) -> Chain:
-    return Chain(lab.genesis, lab.context.genesis_ledger, lab.context.leadership, undecided)
+    return Chain(lab.genesis, lab.context.genesis_ledger, lab.context.ledger_parameters, undecided)
 
 
 def test_a_decide_keeps_only_descendants(lab: Lab) -> None:

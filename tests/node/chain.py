@@ -23,6 +23,7 @@ def make_block(parent: Block, transactions: Sequence[bytes] = (), *, view: int |
     payload = encode_payload(transactions)
     leaf = make_leaf(
         parent,
+        epoch=EPOCH,
         view=view_,
         proposer=VALIDATOR,
         timestamp_ms=0,

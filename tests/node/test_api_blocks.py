@@ -128,6 +128,7 @@ async def store_undecided(world: World) -> Block:
     context = world.node.network.context()
     leaf = make_leaf(
         context.genesis,
+        epoch=context.epoch,
         view=View(9),
         proposer=ValidatorId(1),
         timestamp_ms=1,

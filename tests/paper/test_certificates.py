@@ -10,11 +10,12 @@ import pytest
 from consensus.certificates import QuorumCertificate, make_timeout_subject
 from consensus.effects import Report
 from consensus.errors import InvalidMessage
-from consensus.evidence import DoubleFinalize, DoubleProposal, DoubleVote
-from consensus.leaf import Leaf, compute_leaf_commitment
+from consensus.evidence import DoubleFinalize, DoubleProposal, DoubleVote, UnjustifiedVote
+from consensus.leaf import BeaconResult, EpochProof, Leaf, compute_leaf_commitment, make_header
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote
+from consensus.operations import Unjail
 from consensus.signatures import Domain, make_statement
-from consensus.types import Epoch, NetworkId, View
+from consensus.types import Epoch, NetworkId, ValidatorId, View
 from tests.lab import EPOCH, Lab, get_messages, select
 
 replace = msgspec.structs.replace
@@ -186,7 +187,7 @@ def test_p2_a_vote_counts_only_from_its_voter(lab: Lab) -> None:
 
 def test_p3_the_commitment_covers_every_field(lab: Lab) -> None:
     leaf = lab.block(lab.genesis, 2, tc=lab.tc(1, lab.genesis_qc)).leaf
-    other = lab.block(lab.genesis, 3, tc=lab.tc(2, lab.genesis_qc), payload=b"p", bend={"version": 2}).leaf
+    other = lab.block(lab.genesis, 3, tc=lab.tc(2, lab.genesis_qc), payload=b"p", bend={"version": 1}).leaf
     changed = {
         field: replace(leaf, **{field: getattr(other, field)})
         for field in Leaf.__struct_fields__
@@ -198,6 +199,11 @@ def test_p3_the_commitment_covers_every_field(lab: Lab) -> None:
     changed["ledger"] = replace(leaf, ledger=bytes(32))
     changed["timestamp_ms"] = replace(leaf, timestamp_ms=leaf.timestamp_ms + 1)
     changed["justify_qc"] = replace(leaf, justify_qc=lab.qc(lab.chain(1)[0]))
+    proof = EpochProof(lab.fc(lab.chain(1)[0]), ())
+    changed["operations"] = replace(leaf, operations=(Unjail(bytes(32), 0, b"", ValidatorId(0)),))
+    changed["evidence"] = replace(leaf, evidence=(UnjustifiedVote(ValidatorId(0), make_header(leaf), b""),))
+    changed["beacon"] = replace(leaf, beacon=BeaconResult((leaf.payload,)))
+    changed["epoch_proof"] = replace(leaf, epoch_proof=proof)
     changed["no timeout_certificate"] = replace(leaf, timeout_certificate=None)
     assert {*Leaf.__struct_fields__} <= {*changed}
     commitments = {compute_leaf_commitment(bent) for bent in (leaf, *changed.values())}
@@ -215,7 +221,7 @@ def test_e1_two_proposals_of_one_leader_in_one_view_are_reported_once(lab: Lab) 
     (evidence,) = [report.evidence for report in reports]
     assert isinstance(evidence, DoubleProposal)
     assert evidence.offender == 1
-    assert {evidence.first, evidence.second} == {blocks[0].leaf, blocks[1].leaf}
+    assert {evidence.first.leaf, evidence.second.leaf} == {blocks[0].commitment, blocks[1].commitment}
 
 
 def test_e1_a_repeated_proposal_is_no_offence(lab: Lab) -> None:

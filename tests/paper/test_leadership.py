@@ -97,7 +97,7 @@ def test_s1_the_same_leaves_give_the_same_ledger_and_stake_is_conserved(
         ledger, parent = lab.context.genesis_ledger, lab.genesis
         for gap, proposer in leaves:
             block = lab.block(parent, parent.leaf.view + 1 + gap, justify=lab.genesis_qc, bend={"proposer": proposer})
-            ledger, parent = apply_leaf(ledger, parent.leaf, block.leaf, APART), block
+            ledger, parent = apply_leaf(ledger, parent.leaf, block.leaf, lab.context.ledger_parameters), block
             assert ledger.total_stake == sum(stakes)
             assert all(record.bench_turns <= 2**APART.bench_doublings_max for record in ledger.records.values())
             lab._ledgers[block.commitment] = ledger

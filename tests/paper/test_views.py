@@ -198,7 +198,7 @@ def test_r3b_an_invalid_leaf_is_not_voted_for_and_changes_nothing(lab: Lab, bend
 
 
 @pytest.mark.parametrize(
-    "bend", [{"epoch": 1}, {"version": 2}, {"payload": bytes(32)}, {"payload_bytes": 7}, {"parent": b"p" * 32}], ids=str
+    "bend", [{"epoch": 1}, {"version": 1}, {"payload": bytes(32)}, {"payload_bytes": 7}, {"parent": b"p" * 32}], ids=str
 )
 def test_r3b_what_needs_no_state_is_refused_before_it_reaches_the_replica(lab: Lab, bend: dict[str, object]) -> None:
     with pytest.raises(InvalidMessage):

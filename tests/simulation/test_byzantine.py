@@ -138,6 +138,7 @@ def propose_on_a_stale_qc(liar: Liar, message: Message, to: ValidatorId) -> Iter
         if parent is not None and grandparent is not None:
             leaf = make_leaf(
                 grandparent,
+                epoch=message.leaf.epoch,
                 view=message.leaf.view,
                 proposer=message.leaf.proposer,
                 timestamp_ms=message.leaf.timestamp_ms,
