@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from consensus.certificates import FinalityCertificate
+from consensus.epochs import EpochStart
 from consensus.events import Timer
 from consensus.evidence import Evidence
 from consensus.leaf import Block
@@ -101,6 +102,18 @@ class LedgerAdvanced:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginEpoch:
+    """T2: an epoch is over and proven to be; this is what the next one begins with.
+
+    To be stored in the same write as the new record that stands beside it: nothing of the new epoch is signed before.
+    """
+
+    start: EpochStart
+    changes: tuple[LedgerChange, ...]
+    """What the roll-over changed in the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
 class EnteredView:
     """For logs, metrics and the mempool's forwarding. `timed_out` tells whether the view before ended by a TC."""
 
@@ -145,6 +158,7 @@ Effect: TypeAlias = (
     | CheckPayload
     | Decide
     | LedgerAdvanced
+    | BeginEpoch
     | EnteredView
     | TimedOut
     | Report
@@ -162,6 +176,8 @@ class Batch:
     release: tuple[Effect, ...]
     ledger: Ledger | None = None
     """After the last decided block, when that differs from what was written before."""
+    epoch: EpochStart | None = None
+    """The epoch that begins with this turn."""
 
     @property
     def must_sync(self) -> bool:
@@ -178,6 +194,7 @@ def batch(effects: Iterable[Effect]) -> Batch:
     blocks: dict[Commitment, Block] = {}
     decides: list[Decide] = []
     ledger: Ledger | None = None
+    epoch: EpochStart | None = None
     release: list[Effect] = []
     for effect in effects:
         if isinstance(effect, Persist):
@@ -189,5 +206,7 @@ def batch(effects: Iterable[Effect]) -> Batch:
             decides.append(effect)
         elif isinstance(effect, LedgerAdvanced):
             ledger = effect.ledger
+        elif isinstance(effect, BeginEpoch):
+            epoch, ledger = effect.start, effect.start.ledger
         release.append(effect)
-    return Batch(record, tuple(blocks.values()), tuple(decides), tuple(release), ledger)
+    return Batch(record, tuple(blocks.values()), tuple(decides), tuple(release), ledger, epoch)
