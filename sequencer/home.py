@@ -2,6 +2,7 @@
 
 ```
 HOME/network.toml
+HOME/treasury.key
 HOME/n0/{node.toml, validator.key, node.db}
 HOME/n1/…
 ```
@@ -20,22 +21,21 @@ from pathlib import Path
 from consensus.signatures import Signer
 from consensus.stake_table import MAX_TOTAL_STAKE
 from consensus.types import ValidatorId
-from sequencer.config import (
+from sequencer.config import NODE_FILE, ConfigError, LoadedNode, NodeConfig, load_node, render_toml
+from sequencer.keys import generate_key, write_key
+from sequencer.network_config import (
+    NAME_PATTERN,
     NETWORK_FILE,
-    NODE_FILE,
-    ConfigError,
+    AccountConfig,
     ConsensusSection,
-    LoadedNode,
+    EpochsSection,
+    LeadershipSection,
     NetworkConfig,
-    NodeConfig,
+    SlashingSection,
     TransactionsSection,
     ValidatorConfig,
     load_network,
-    load_node,
-    render_toml,
 )
-from sequencer.keys import generate_key, write_key
-from sequencer.network_config import NAME_PATTERN
 from sequencer.ports import Address, parse_address
 
 NODES_MAX = 100
@@ -44,7 +44,13 @@ API_PORT_OFFSET = NODES_MAX
 """The API of a node listens this far above the port for its peers."""
 BASE_PORT = 27_600
 """Below the range from which systems take ports for outgoing connections, and in no common use."""
-DEFAULT_STAKE = 100
+TREASURY = "treasury"
+"""Account of the tokens that no stake holds yet."""
+TREASURY_KEY_FILE = f"{TREASURY}.key"
+DEFAULT_STAKE = 1_000_000
+"""So much that the smallest fraction of a slash, 0.01 %, is not rounded down to nothing."""
+DEFAULT_TREASURY = 1000 * DEFAULT_STAKE
+"""In the default plan: as much as a thousand nodes have at stake, so there is always something to bond."""
 NODES_DEFAULT = 4
 """The least number that outlives one dead node."""
 
@@ -63,7 +69,12 @@ class HomePlan:
     name: str = "local"
     host: str = "127.0.0.1"
     base_port: int = BASE_PORT
+    treasury: int = DEFAULT_TREASURY
+    """Free balance of the account whose key lies in the home; 0 makes neither."""
     consensus: ConsensusSection = field(default_factory=ConsensusSection)
+    leadership: LeadershipSection = field(default_factory=LeadershipSection)
+    slashing: SlashingSection = field(default_factory=SlashingSection)
+    epochs: EpochsSection = field(default_factory=EpochsSection)
     transactions: TransactionsSection = field(default_factory=TransactionsSection)
     genesis_time_ms: int = field(default_factory=lambda: int(time.time() * 1000))
 
@@ -72,6 +83,8 @@ class HomePlan:
             raise ValueError(f"a home has 1 to {NODES_MAX} nodes, not {len(self.stakes)}")
         if min(self.stakes) < 1 or sum(self.stakes) > MAX_TOTAL_STAKE:
             raise ValueError(f"stakes are 1 or more, and {MAX_TOTAL_STAKE} or less together, not {self.stakes}")
+        if not 0 <= self.treasury <= MAX_TOTAL_STAKE - sum(self.stakes):
+            raise ValueError(f"stakes and treasury are at most {MAX_TOTAL_STAKE} together, not {self.treasury} more")
         if not re.fullmatch(NAME_PATTERN, self.name):
             raise ValueError(f'a name is made of a-z, 0-9, _ and -, at most 32 of them, not "{self.name}"')
         highest = self.base_port + API_PORT_OFFSET + len(self.stakes) - 1
@@ -101,6 +114,11 @@ class Home:
     network: NetworkConfig
     nodes: tuple[LoadedNode, ...]
 
+    @property
+    def treasury_path(self) -> Path:
+        """Key of the account with the tokens that are not staked. Not there in a home that was made without."""
+        return self.path / TREASURY_KEY_FILE
+
 
 def create_home(
     path: Path,
@@ -114,7 +132,8 @@ def create_home(
     _check_vacant(path)
     existed = path.exists()
     signers = {f"n{index}": generate_key() for index in range(len(plan.stakes))}
-    network = _make_network(plan, signers)
+    treasury = generate_key() if plan.treasury else None
+    network = _make_network(plan, signers, treasury)
     path.mkdir(parents=True, exist_ok=True)
     try:
         nodes = []
@@ -127,11 +146,14 @@ def create_home(
             )
             _create_node(node, signer, create_database)
             nodes.append(node)
+        if treasury is not None:
+            write_key(path / TREASURY_KEY_FILE, treasury)
         (path / NETWORK_FILE).write_text(render_toml(network), encoding="utf-8")
     except BaseException:
         # No key of a half-made home has signed anything, so nothing is lost with it.
         for name in signers:
             shutil.rmtree(path / name, ignore_errors=True)
+        (path / TREASURY_KEY_FILE).unlink(missing_ok=True)
         if not existed:
             shutil.rmtree(path, ignore_errors=True)
         raise
@@ -154,7 +176,8 @@ def load_home(path: Path, flags: Mapping[str, object] | None = None) -> Home:
 
 
 def remove_home(path: Path) -> None:
-    """Delete a home, keys and chain included: the network file, the folders of its nodes, and nothing else.
+    """Delete a home, keys and chain included: the network file, the treasury's key, the folders of its nodes, and
+    nothing else.
 
     Does nothing when there is no such folder. Raises `ConfigError` when the folder is no home.
     """
@@ -163,6 +186,7 @@ def remove_home(path: Path) -> None:
     home = load_home(path)
     for node in home.nodes:
         shutil.rmtree(node.folder)
+    home.treasury_path.unlink(missing_ok=True)
     (path / NETWORK_FILE).unlink()
     if not any(path.iterdir()):
         path.rmdir()
@@ -176,7 +200,10 @@ def _check_vacant(path: Path) -> None:
         raise ConfigError(path, None, "is not an empty folder", "Choose another one with --home, or empty it")
 
 
-def _make_network(plan: HomePlan, signers: Mapping[str, Signer]) -> NetworkConfig:
+def _make_network(plan: HomePlan, signers: Mapping[str, Signer], treasury: Signer | None) -> NetworkConfig:
+    accounts = (
+        (AccountConfig(name=TREASURY, public_key=treasury.public_key.hex(), balance=plan.treasury),) if treasury else ()
+    )
     validators = tuple(
         ValidatorConfig(id=ValidatorId(index), name=name, public_key=signer.public_key.hex(), stake=stake)
         for index, ((name, signer), stake) in enumerate(zip(signers.items(), plan.stakes, strict=True))
@@ -185,7 +212,11 @@ def _make_network(plan: HomePlan, signers: Mapping[str, Signer]) -> NetworkConfi
         name=plan.name,
         genesis_time_ms=plan.genesis_time_ms,
         consensus=plan.consensus,
+        leadership=plan.leadership,
+        slashing=plan.slashing,
+        epochs=plan.epochs,
         transactions=plan.transactions,
+        accounts=accounts,
         validators=validators,
     )
 

@@ -1,7 +1,9 @@
-"""A validator's secret key on disk: 64 hex digits of an Ed25519 seed, in a file that only its owner can read.
+"""Secret keys on disk, of validators and accounts: 64 hex digits of an Ed25519 seed, in a file that only its owner can
+read.
 
-Whoever reads it can sign as the validator, and signing twice costs its stake. So the file is made once, never
-overwritten, and refused as soon as others could have read it.
+Whoever reads a validator's can sign as the validator, and signing twice costs its stake. So the file is made once,
+never overwritten, and refused as soon as others could have read it. A rotation (J5) puts a second file beside it, and
+the stake table of each epoch says which of the two signs.
 """
 
 import os
@@ -15,6 +17,8 @@ from sequencer.network_config import ValidatorConfig
 from sequencer.toml_file import ConfigError
 
 KEY_FILE_MODE = 0o600
+NEXT_SUFFIX = ".next"
+"""`validator.key.next` holds the key that a rotation brings, until it has taken the place of the other one."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _FILE_BYTES_MAX = 4096
 """Far more than a key file has; what is longer is another file."""
@@ -47,12 +51,17 @@ def write_key(path: Path, signer: Signer) -> None:
         os.fsync(file.fileno())
 
 
+def read_key(path: Path) -> Signer:
+    """Whosever key this is. Raises `ConfigError` when the file is missing, readable by others, or no key."""
+    return Signer(Ed25519(), _parse_seed(path, _read_private(path)))
+
+
 def load_key(path: Path, validator: ValidatorConfig) -> Signer:
-    """The key of this validator.
+    """The key of this validator of the first stake table.
 
     Raises `ConfigError` when the file is missing, readable by others, no key, or the key of somebody else.
     """
-    signer = Signer(Ed25519(), _parse_seed(path, _read_private(path)))
+    signer = read_key(path)
     if signer.public_key.hex() != validator.public_key:
         raise ConfigError(
             path,
@@ -62,6 +71,31 @@ def load_key(path: Path, validator: ValidatorConfig) -> Signer:
             "Point `key` in node.toml to the right file, or correct the network file on all nodes",
         )
     return signer
+
+
+def get_next_path(path: Path) -> Path:
+    """Where the key lies that is to take the place of the one at `path`."""
+    return path.with_name(path.name + NEXT_SUFFIX)
+
+
+class Keychain:
+    """The keys of one validator: the one that its settings name, and the one of a rotation where there is one.
+
+    The files are read when a key is asked for, once an epoch, so that one made while the node runs is found.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def find(self, public_key: bytes) -> Signer | None:
+        """The key that this stake table names, or None when it is not here: then the node must not sign.
+
+        Raises `ConfigError` like `read_key`; a file of a rotation need not exist.
+        """
+        following = get_next_path(self._path)
+        paths = (self._path, following) if following.exists() else (self._path,)
+        signers = (read_key(path) for path in paths)
+        return next((signer for signer in signers if signer.public_key == public_key), None)
 
 
 def _read_private(path: Path) -> str:

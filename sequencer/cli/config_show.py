@@ -42,7 +42,8 @@ def config_show(
 
 
 def list_settings(node: LoadedNode) -> Iterator[Setting]:
-    """The node's own settings under their names, then the network's under `network.…` without the stake table."""
+    """The node's own settings under their names, then the network's under `network.…` without keys, stakes and
+    balances."""
     for key, meaning in describe_fields(NodeConfig).items():
         yield Setting(key, getattr(node.config, key), node.origins[key], meaning)
     table = read_table(node.network_path)
@@ -54,10 +55,11 @@ def list_settings(node: LoadedNode) -> Iterator[Setting]:
             for name, text in describe_fields(type(value)).items():
                 source = file if name in table.get(key, {}) else "default"
                 yield Setting(f"network.{key}.{name}", getattr(value, name), source, text)
-        elif key != "validators":
+        elif isinstance(value, tuple):
+            source = file if key in table else "default"
+            yield Setting(f"network.{key}", [entry.name for entry in value], source, f"Names of the {key}.")
+        else:
             yield Setting(f"network.{key}", value, file, meaning)
-    names = [entry.name for entry in node.network.validators]
-    yield Setting("network.validators", names, file, "Names of the validators.")
 
 
 def _shorten(path: Path) -> str:

@@ -1,6 +1,7 @@
 """`sequencer init`: make a network with its keys, and a folder per node that `sequencer start` runs."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +9,8 @@ import typer
 
 from sequencer.cli.output import OutputFormat, OutputOption, print_json, print_rows, talk
 from sequencer.failures import CommandError, ExitCode
-from sequencer.home import BASE_PORT, Home, HomePlan, create_home, parse_stakes
-from sequencer.network_config import ConsensusSection, TransactionsSection, load_network
+from sequencer.home import BASE_PORT, DEFAULT_TREASURY, Home, HomePlan, create_home, parse_stakes
+from sequencer.network_config import load_network
 
 
 def init(
@@ -24,18 +25,21 @@ def init(
     host: Annotated[str, typer.Option(help="Address that all nodes of this home listen on.")] = "127.0.0.1",
     name: Annotated[str, typer.Option(help="Name of the network.")] = "local",
     like: Annotated[
-        Path | None, typer.Option(help="Network file to take the sections consensus and transactions from.")
+        Path | None, typer.Option(help="Network file to take all sections from, but no keys, names and stakes.")
     ] = None,
+    treasury: Annotated[
+        int, typer.Option(help="Free tokens of an account whose key lies in the home: stake for newcomers.")
+    ] = DEFAULT_TREASURY,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Make a network: its file, a secret key per node (readable by you only) and one folder per node.
+    """Make a network: its file, secret keys (readable by you only) and one folder per node.
 
     Nothing is ever overwritten. Give --home to `devnet` to run all nodes, or a node's folder to `start` to run one.
     """
     # Keys and databases load libsodium and SQLite, which `--help` has no use for.
     from sequencer.databases import create_database
 
-    plan = _make_plan(nodes, stakes, base_port, host, name, like)
+    plan = _make_plan(nodes, stakes, base_port, host, name, like, treasury)
     made = create_home(home, plan, create_database)
     if output is OutputFormat.JSON:
         print_json(describe_home(made))
@@ -51,6 +55,7 @@ def describe_home(home: Home) -> dict[str, object]:
         "home": str(home.path),
         "network": home.network.name,
         "network_id": home.network.network_id.hex(),
+        "accounts": {account.name: account.balance for account in home.network.accounts},
         "nodes": [
             {
                 "name": node.config.validator,
@@ -66,17 +71,22 @@ def describe_home(home: Home) -> dict[str, object]:
 
 
 def _make_plan(
-    nodes: int | None, stakes: str | None, base_port: int, host: str, name: str, like: Path | None
+    nodes: int | None, stakes: str | None, base_port: int, host: str, name: str, like: Path | None, treasury: int
 ) -> HomePlan:
     model = load_network(like) if like is not None else None
     try:
-        return HomePlan(
-            stakes=parse_stakes(nodes, stakes),
-            name=name,
-            host=host,
-            base_port=base_port,
-            consensus=model.consensus if model else ConsensusSection(),
-            transactions=model.transactions if model else TransactionsSection(),
+        plan = HomePlan(
+            stakes=parse_stakes(nodes, stakes), name=name, host=host, base_port=base_port, treasury=treasury
+        )
+        if model is None:
+            return plan
+        return replace(
+            plan,
+            consensus=model.consensus,
+            leadership=model.leadership,
+            slashing=model.slashing,
+            epochs=model.epochs,
+            transactions=model.transactions,
         )
     except ValueError as error:
         raise CommandError(f"cannot plan this network: {error}", ExitCode.USAGE) from error

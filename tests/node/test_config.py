@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from typer import Typer
 from typer.testing import CliRunner
 
-from consensus.ledger import LeadershipParameters
+from consensus.ledger import EpochParameters, LeadershipParameters, SlashingParameters
 from consensus.parameters import ConsensusParameters
 from consensus.types import ValidatorId
 from sequencer import __version__
@@ -32,6 +32,7 @@ from sequencer.config import (
     load_node,
     render_toml,
 )
+from sequencer.network_config import AccountConfig, EpochsSection, SlashingSection
 from sequencer.ports import Address
 from sequencer.toml_file import convert_table
 
@@ -91,7 +92,18 @@ def test_example_nodes_say_everything_that_the_types_say(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [NetworkConfig, ConsensusSection, LeadershipSection, TransactionsSection, ValidatorConfig, NodeConfig]
+    "kind",
+    [
+        NetworkConfig,
+        ConsensusSection,
+        LeadershipSection,
+        SlashingSection,
+        EpochsSection,
+        TransactionsSection,
+        AccountConfig,
+        ValidatorConfig,
+        NodeConfig,
+    ],
 )
 def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
     assert all(len(meaning) > 15 for meaning in describe_fields(kind).values())
@@ -100,6 +112,8 @@ def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
 def test_the_default_sections_are_the_default_parameters() -> None:
     assert ConsensusSection().to_parameters() == ConsensusParameters()
     assert LeadershipSection().to_parameters() == LeadershipParameters()
+    assert SlashingSection().to_parameters() == SlashingParameters()
+    assert EpochsSection().to_parameters() == EpochParameters()
 
 
 def test_every_parameter_can_be_set_in_the_network_file() -> None:
@@ -109,6 +123,18 @@ def test_every_parameter_can_be_set_in_the_network_file() -> None:
         default = getattr(ConsensusSection(), key)
         changed = msgspec.structs.replace(ConsensusSection(), **{key: default + 1}).to_parameters()
         assert getattr(changed, parameter.name) != getattr(ConsensusParameters(), parameter.name)
+
+
+def test_every_parameter_of_the_ledger_can_be_set_in_the_network_file(edit_network: Edit) -> None:
+    for kind, section in ((SlashingParameters, "slashing"), (EpochParameters, "epochs")):
+        for parameter in dataclasses.fields(kind):
+            old = f"{parameter.name} = {parameter.default}"
+            # Every difficulty divides among one checkpoint, and no fraction is at its limit with one more.
+            changed = f"{parameter.name} = {1 if parameter.name == 'beacon_checkpoints' else parameter.default + 1}"
+            if parameter.name == "beacon_difficulty":
+                changed = "beacon_difficulty = 160000"
+            parameters = getattr(load_network(edit_network(old, changed)).ledger_parameters(), section)
+            assert f"{parameter.name} = {getattr(parameters, parameter.name)}" == changed
 
 
 @given(
@@ -149,6 +175,9 @@ def test_comments_and_spelled_out_defaults_do_not_change_the_network_and_everyth
         ('name = "local"', 'name = "other"'),
         ("genesis_time_ms = 1", "genesis_time_ms = 2"),
         ("transaction_bytes_max = 262144", "transaction_bytes_max = 262145"),
+        ("jail_after = 12", "jail_after = 13"),
+        ("epoch_blocks = 1024", "epoch_blocks = 1025"),
+        ("balance = 1000000000", "balance = 1000000001"),
     ):
         assert load_network(edit_network(old, new)).network_id != identity
 
@@ -165,6 +194,19 @@ def test_the_context_is_made_of_the_file(edit_network: Edit) -> None:
         network.name_of(ValidatorId(9))
 
 
+def test_the_ledger_begins_with_the_owners_accounts_and_names_of_the_file(edit_network: Edit) -> None:
+    owner = "ab" * 32
+    network = load_network(edit_network('owner = ""', f'owner = "{owner}"'))
+    ledger = network.context().genesis_ledger
+    assert [validator.profile.name for validator in ledger.state.validators] == ["n0", "n1", "n2", "n3"]
+    assert ledger.validators[ValidatorId(0)].owner == bytes.fromhex(owner)
+    assert ledger.validators[ValidatorId(1)].owner == ledger.validators[ValidatorId(1)].public_key
+    treasury = network.accounts[0]
+    assert ledger.accounts[bytes.fromhex(treasury.public_key)].balance == treasury.balance == 1_000_000_000
+    assert ledger.accounts[bytes.fromhex(owner)].balance == 0
+    assert network.context().ledger_parameters == network.ledger_parameters()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "key", "said"),
     [
@@ -178,9 +220,16 @@ def test_the_context_is_made_of_the_file(edit_network: Edit) -> None:
         ),
         ("timeout_floor_ms = 300", "timeout_floor_ms = 99999", "consensus", "is above timeout_ceiling_ms (10000)"),
         ("stake = 100", "stake = 0", "validators[0].stake", "expected `int` >= 1, got 0"),
-        ("stake = 100", "weight = 100", "validators[0].weight", "Known here: id, name, public_key, stake"),
+        ("stake = 100", "weight = 100", "validators[0].weight", "Known here: id, name, public_key, stake, owner"),
         ("stake = 100", "stake = 4611686018427387904", None, "total stake"),
-        ('public_key = "', 'public_key = "xy', "validators[0].public_key", "64 hex digits"),
+        ('public_key = "8b', 'public_key = "xy', "validators[0].public_key", "64 hex digits"),
+        ('owner = ""', 'owner = "xy"', "validators[0].owner", "Public key of the account that owns the stake"),
+        ("balance = 1000000000", "balance = -1", "accounts[0].balance", "expected `int` >= 0, got -1"),
+        ("balance = 1000000000", f"balance = {2**62 - 399}", None, "all stakes and balances together"),
+        ("leader_window = 32", "leader_window = 63", "slashing.leader_window", "expected `int` <= 62"),
+        ("pool_fraction_ppm = 450000", "pool_fraction_ppm = 950001", "slashing", "exceed the whole together"),
+        ("epoch_blocks = 1024", "epoch_blocks = 3", "epochs.epoch_blocks", "expected `int` >= 4"),
+        ("beacon_difficulty = 100000", "beacon_difficulty = 100001", "epochs", "multiple of beacon_checkpoints"),
         ("id = 0", "id = 3", None, "ascending order of id"),
         ('name = "n0"', 'name = "n1"', None, 'two validators have the name "n1"'),
         ('name = "local"', "", "name", "is missing. Its meaning: Name of the network"),
@@ -295,6 +344,8 @@ def test_config_show_says_where_each_value_comes_from(edit_node: Edit, monkeypat
     }
     assert shown["network.consensus.timeout_floor_ms"]["value"] == 300
     assert shown["network.id"]["value"] == load_network(folder.parent / "network.toml").network_id.hex()
+    assert shown["network.epochs.epoch_blocks"]["value"] == 1024
+    assert shown["network.accounts"]["value"] == ["treasury"]
     lines = CliRunner().invoke(app, [str(folder), "--origin"]).stdout.splitlines()
     assert "log_level debug environment SEQUENCER_LOG_LEVEL" in [" ".join(line.split()) for line in lines]
     assert len(lines) == len(shown)

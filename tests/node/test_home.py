@@ -12,8 +12,17 @@ from consensus.safety import SafetyRecord
 from sequencer.cli.init import init
 from sequencer.config import ConfigError, LoadedNode
 from sequencer.failures import CommandError
-from sequencer.home import API_PORT_OFFSET, BASE_PORT, NODES_MAX, HomePlan, create_home, load_home, remove_home
-from sequencer.keys import load_key
+from sequencer.home import (
+    API_PORT_OFFSET,
+    BASE_PORT,
+    DEFAULT_TREASURY,
+    NODES_MAX,
+    HomePlan,
+    create_home,
+    load_home,
+    remove_home,
+)
+from sequencer.keys import load_key, read_key
 from sequencer.payload import PayloadCache
 from sequencer.ports import Address
 from sequencer.storage.sqlite import SqliteStorage
@@ -39,6 +48,23 @@ def test_a_home_is_what_every_node_needs(tmp_path: Path) -> None:
         assert node.database_path.read_text() == f"database of n{index}"
         load_key(node.key_path, node.network.validator(node.config.validator))
     assert [entry.stake for entry in loaded.network.validators] == [5, 3, 2, 1]
+
+
+def test_a_home_has_the_key_of_its_treasury(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "home", HomePlan(treasury=5000), make_database)
+    (account,) = home.network.accounts
+    assert (account.name, account.balance) == ("treasury", 5000)
+    assert read_key(home.treasury_path).public_key.hex() == account.public_key
+    assert stat.S_IMODE(home.treasury_path.stat().st_mode) == 0o600
+    assert load_home(home.path).network.accounts == home.network.accounts
+    remove_home(home.path)
+    assert not home.path.exists()
+
+
+def test_a_home_without_a_treasury_has_no_such_key(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "home", HomePlan(treasury=0), make_database)
+    assert home.network.accounts == ()
+    assert not home.treasury_path.exists()
 
 
 def test_the_database_is_made_for_the_network_that_is_written(tmp_path: Path) -> None:
@@ -111,6 +137,13 @@ def test_a_plan_that_cannot_work_is_refused(stakes: tuple[int, ...], base_port: 
         HomePlan(stakes=stakes, base_port=base_port)
 
 
+def test_a_plan_with_more_tokens_than_a_stake_table_holds_is_refused() -> None:
+    HomePlan(stakes=(1,), treasury=2**62 - 1)
+    for treasury in (-1, 2**62):
+        with pytest.raises(ValueError, match="stakes and treasury"):
+            HomePlan(stakes=(1,), treasury=treasury)
+
+
 def run_init(*arguments: str) -> object:
     app = Typer()
     app.command()(init)
@@ -132,6 +165,7 @@ def test_init_makes_a_home_with_databases_that_a_node_can_open(tmp_path: Path) -
         ("n2", 2, "127.0.0.1:31002"),
     ]
     assert home.network.consensus.timeout_floor_ms == 1500
+    assert shown["accounts"] == {"treasury": DEFAULT_TREASURY}
     for node in home.nodes:
         context = node.network.context()
         with SqliteStorage(
@@ -140,6 +174,20 @@ def test_init_makes_a_home_with_databases_that_a_node_can_open(tmp_path: Path) -
             assert storage.load().record == SafetyRecord.initial(context.genesis_qc)
     secrets = [node.key_path.read_text().strip() for node in home.nodes]
     assert not any(secret in json.dumps(shown) for secret in secrets)
+
+
+def test_init_takes_every_section_of_a_model(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    for old, new in (("epoch_blocks = 1024", "epoch_blocks = 32"), ("jail_after = 12", "jail_after = 9")):
+        text = text.replace(old, new)
+    (tmp_path / "model.toml").write_text(text.replace("bench_after = 2", "bench_after = 3"))
+    run_init("--home", str(tmp_path / "home"), "--like", str(tmp_path / "model.toml"), "--treasury", "7")
+    network = load_home(tmp_path / "home").network
+    parameters = network.ledger_parameters()
+    assert parameters.epochs.epoch_blocks == 32
+    assert parameters.slashing.jail_after == 9
+    assert parameters.leadership.bench_after == 3
+    assert [account.balance for account in network.accounts] == [7]
 
 
 def test_init_prints_a_table(tmp_path: Path) -> None:

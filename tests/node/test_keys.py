@@ -8,7 +8,7 @@ import pytest
 from consensus.signatures import Signer
 from consensus.types import ValidatorId
 from sequencer.config import ConfigError, ValidatorConfig
-from sequencer.keys import generate_key, load_key, write_key
+from sequencer.keys import Keychain, generate_key, get_next_path, load_key, write_key
 
 
 @pytest.fixture
@@ -86,3 +86,24 @@ def test_a_missing_key_says_where_keys_come_from(tmp_path: Path, signer: Signer)
 def test_a_folder_is_no_key(tmp_path: Path, signer: Signer) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_key(tmp_path, entry_of(signer))
+
+
+def test_a_keychain_has_the_key_that_the_stake_table_names(key_path: Path, signer: Signer) -> None:
+    """J5: before the rotation takes effect the old key signs, afterwards the new one; each while the other is there."""
+    keychain = Keychain(key_path)
+    following = generate_key()
+    assert keychain.find(following.public_key) is None
+    write_key(get_next_path(key_path), following)
+    for expected in (signer, following):
+        found = keychain.find(expected.public_key)
+        assert found is not None
+        assert found.secret == expected.secret
+    assert keychain.find(generate_key().public_key) is None
+
+
+def test_a_keychain_refuses_a_next_key_that_others_can_read(key_path: Path) -> None:
+    following = generate_key()
+    write_key(get_next_path(key_path), following)
+    get_next_path(key_path).chmod(0o644)
+    with pytest.raises(ConfigError, match=r"validator\.key\.next.*mode 0644"):
+        Keychain(key_path).find(following.public_key)
