@@ -10,8 +10,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("consensus", "netsim", "sequencer")
 
 MAY_IMPORT = {"consensus": {"consensus"}, "netsim": {"netsim", "consensus"}, "sequencer": {"sequencer", "consensus"}}
-"""Which of our packages each may import. `sequencer.cli.simulate` is the one place where the two sides meet."""
-MEETING_POINT = "sequencer/cli/simulate.py"
+"""Which of our packages each may import."""
+MEETING_POINTS = {"sequencer/cli/simulate.py", "sequencer/local_cluster/byzantine.py"}
+"""Where the two sides meet: the command that runs the simulator, and a devnet's node that lies."""
 
 PURE_MODULES = {"abc", "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "itertools", "math"}
 PURE_MODULES |= {"struct", "typing", "msgspec", "nacl.bindings", "nacl.exceptions"}
@@ -19,8 +20,8 @@ PURE_MODULES |= {"struct", "typing", "msgspec", "nacl.bindings", "nacl.exception
 IMPURE_BUILTINS = {"open", "print", "input", "hash", "id", "eval", "exec", "compile"}
 """`hash` and `id` differ from process to process."""
 SIGNERS = {"consensus/safety.py", "consensus/signatures/scheme.py", "consensus/signatures/simulated.py"}
-SIGNERS |= {"consensus/operations.py"}
-"""The one holder of a validator's key, what a signer is made of, and the stakers' own keys (another domain)."""
+SIGNERS |= {"consensus/operations.py", "netsim/byzantine/actor.py"}
+"""The one holder of a validator's key, what a signer is made of, the stakers' own keys (another domain), and liars."""
 
 TRIO_IN_NETSIM = {"netsim/transport.py"}
 READS_THE_CLOCK = {"netsim/report.py"}
@@ -57,10 +58,38 @@ def test_packages_import_only_downwards(package: str) -> None:
     files = list(walk_files(package))
     assert len(files) > 5
     for path in files:
-        if name_of(path) == MEETING_POINT:
+        if name_of(path) in MEETING_POINTS:
             continue
         foreign = get_tops(path) & set(PACKAGES) - MAY_IMPORT[package]
         assert not foreign, f"{name_of(path)} imports {foreign}"
+
+
+def compute_closure(module: str) -> set[str]:
+    """All of our modules that are imported when this one is, also inside functions."""
+    closure: set[str] = set()
+    pending = {module}
+    while pending:
+        name = pending.pop()
+        path = ROOT / f"{name.replace('.', '/')}.py"
+        path = path if path.is_file() else path.with_suffix("") / "__init__.py"
+        if name in closure or name.split(".")[0] not in PACKAGES or not path.is_file():
+            continue
+        closure.add(name)
+        # `from a import b` may name a module, and importing a.b runs a.
+        names = {f"{node.module}.{alias.name}" for node in walk_import_from(path) for alias in node.names}
+        pending |= get_imports(path) | names | {name.rpartition(".")[0]}
+    return closure
+
+
+def walk_import_from(path: Path) -> Iterator[ast.ImportFrom]:
+    yield from (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom))
+
+
+@pytest.mark.parametrize("module", ["sequencer.process", "sequencer.cli.start", "sequencer.node"])
+def test_a_production_node_cannot_reach_the_simulator_and_its_liars(module: str) -> None:
+    closure = compute_closure(module)
+    assert len(closure) > 30, f"{len(closure)} modules are too few to be all of them"
+    assert not {name for name in closure if name.split(".")[0] == "netsim" or "local_cluster" in name}
 
 
 def is_pure(module: str) -> bool:
