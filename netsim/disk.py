@@ -8,15 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
+import msgspec
+
 from consensus.certificates import FinalityCertificate
 from consensus.effects import Batch
-from consensus.leaf import Block, Leaf
+from consensus.epochs import EpochStart
+from consensus.leaf import Block, EpochProof, Leaf, compute_payload_commitment
 from consensus.ledger import Ledger
+from consensus.messages import Snapshot
 from consensus.safety import SafetyRecord
-from consensus.types import Commitment, Height
+from consensus.types import Commitment, Epoch, Height
 from netsim.network import Constant, Latency
 
 INSTANT = Constant(0)
+_encode = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,8 @@ class Recovered:
     tip_fc: FinalityCertificate | None
     undecided: tuple[Block, ...]
     ledger: Ledger | None
+    epoch: EpochStart | None
+    """What the running epoch began with; None in the first one."""
 
 
 @dataclass(slots=True)
@@ -43,8 +50,12 @@ class _Undo:
     record: SafetyRecord
     blocks: list[Commitment]
     proofs: list[Commitment]
+    chain: list[Block]
+    """The decided one; another list when a snapshot has taken its place."""
     decided: int
+    """How long it was."""
     ledger: Ledger | None
+    epochs: int
 
 
 class Disk:
@@ -58,13 +69,18 @@ class Disk:
         self._blocks: dict[Commitment, Block] = {}
         self._decided: list[Block] = [genesis]
         self._proofs: dict[Commitment, FinalityCertificate] = {}
+        self._epochs: list[EpochStart] = []
         self._journal: list[_Undo] = []
         self.writes_lost = 0
 
     @property
     def decided(self) -> Sequence[Block]:
-        """The decided chain as a reader sees it; position is height."""
+        """The decided chain as a reader sees it. Position is height, unless it begins with a snapshot's block."""
         return self._decided
+
+    @property
+    def latest_height(self) -> Height:
+        return self._decided[-1].leaf.height
 
     @property
     def record(self) -> SafetyRecord:
@@ -75,18 +91,26 @@ class Disk:
         return self._model.sync_latency.sample(self._random)
 
     def append(self, turn: Batch) -> None:
-        """Write one turn; not durable before `sync`."""
-        undo = _Undo(self._record, [], [], len(self._decided), self._ledger)
+        """Write one turn; not durable before `sync`.
+
+        Where nothing is decided yet, an epoch may begin with a block whose ancestors are not here (T5).
+        """
+        undo = _Undo(self._record, [], [], self._decided, len(self._decided), self._ledger, len(self._epochs))
         if turn.record is not None:
             self._record = turn.record
         if turn.ledger is not None:
             self._ledger = turn.ledger
+        start = turn.epoch
+        if start is not None:
+            self._epochs.append(start)
+            if self.latest_height == 0 and not _is_decided(start.block, turn):
+                self._adopt(start, undo)
         for block in turn.blocks:
             self._add(block, undo)
         for decide in turn.decides:
             for block in decide.blocks:
-                if block.leaf.height != len(self._decided):
-                    raise ValueError(f"{block} written after height {len(self._decided) - 1}")
+                if block.leaf.height != self.latest_height + 1:
+                    raise ValueError(f"{block} written after height {self.latest_height}")
                 self._add(block, undo)
                 self._decided.append(block)
             if decide.fc.leaf not in self._proofs:
@@ -106,7 +130,9 @@ class Disk:
         for undo in reversed(lost):
             self._record = undo.record
             self._ledger = undo.ledger
+            self._decided = undo.chain
             del self._decided[undo.decided :]
+            del self._epochs[undo.epochs :]
             for commitment in undo.blocks:
                 del self._blocks[commitment]
             for commitment in undo.proofs:
@@ -120,11 +146,18 @@ class Disk:
     def load(self) -> Recovered:
         """What a process that starts now has to start from."""
         tip = self._decided[-1]
+        start = self._epochs[-1] if self._epochs else None
+        epoch = self._decided[0].leaf.epoch if start is None else start.ledger.epoch
         undecided = sorted(
-            (block for block in self._blocks.values() if block.leaf.height > tip.leaf.height),
+            (
+                block
+                for block in self._blocks.values()
+                if block.leaf.height > tip.leaf.height and block.leaf.epoch == epoch
+            ),
             key=lambda block: (block.leaf.height, block.leaf.view),
         )
-        return Recovered(self._record, tip, self._proofs.get(tip.commitment), tuple(undecided), self._ledger)
+        fc = self._proofs.get(tip.commitment)
+        return Recovered(self._record, tip, fc, tuple(undecided), self._ledger, start)
 
     def read_block(self, commitment: Commitment) -> Block | None:
         return self._blocks.get(commitment)
@@ -132,7 +165,7 @@ class Disk:
     def read_decided(self, from_height: Height, *, blocks_max: int, bytes_max: int) -> list[Block]:
         blocks: list[Block] = []
         size = 0
-        for block in self._decided[from_height : from_height + blocks_max]:
+        for block in self._get_decided(from_height, blocks_max):
             size += len(block.payload)
             if blocks and size > bytes_max:
                 break
@@ -143,15 +176,57 @@ class Disk:
         self, height: Height, *, leaves_max: int
     ) -> tuple[tuple[Leaf, ...], FinalityCertificate] | None:
         leaves: list[Leaf] = []
-        for block in self._decided[height : height + leaves_max + 1]:
+        last: Block | None = None
+        for block in self._get_decided(height, leaves_max + 1):
+            if last is not None and block.leaf.epoch != last.leaf.epoch:
+                break
+            last = block
             if block.leaf.height > height:
                 leaves.append(block.leaf)
             fc = self._proofs.get(block.commitment)
             if fc is not None:
                 return tuple(leaves), fc
-        return None
+        proof = None if last is None else self.read_epoch_proof(last.leaf.epoch)
+        if last is None or proof is None or proof.leaf != last.commitment:
+            return None
+        return ((*leaves, *proof.path), proof.fc) if len(leaves) + len(proof.path) <= leaves_max else None
+
+    def read_epoch_proof(self, epoch: Epoch) -> EpochProof | None:
+        start = self._find_epoch(Epoch(epoch + 1))
+        return None if start is None else start.proof
+
+    def read_snapshot(self, epoch: Epoch) -> Snapshot | None:
+        start = self._find_epoch(Epoch(epoch + 1))
+        if start is None:
+            return None
+        last = start.block.leaf
+        parent = self._decided[0] if last.parent == self._decided[0].commitment else self._blocks.get(last.parent)
+        return None if parent is None else Snapshot(start.proof, parent.leaf, last, _encode(start.before.state))
+
+    def _find_epoch(self, epoch: Epoch) -> EpochStart | None:
+        return next((start for start in reversed(self._epochs) if start.ledger.epoch == epoch), None)
+
+    def _get_decided(self, from_height: Height, blocks_max: int) -> list[Block]:
+        """What came with a snapshot without its payload is no block for others."""
+        base = self._decided[0]
+        is_whole = base.leaf.payload == compute_payload_commitment(base.payload)
+        first = max(from_height - base.leaf.height, 0 if is_whole else 1)
+        return self._decided[first : first + blocks_max]
+
+    def _adopt(self, start: EpochStart, undo: _Undo) -> None:
+        """T5: the chain begins with this block."""
+        self._decided = [start.block]
+        if start.block.leaf.payload == compute_payload_commitment(start.block.payload):
+            self._add(start.block, undo)
+            if not start.proof.path:
+                self._proofs[start.proof.leaf] = start.proof.fc
+                undo.proofs.append(start.proof.leaf)
 
     def _add(self, block: Block, undo: _Undo) -> None:
         if block.commitment not in self._blocks:
             self._blocks[block.commitment] = block
             undo.blocks.append(block.commitment)
+
+
+def _is_decided(block: Block, turn: Batch) -> bool:
+    return any(block.commitment == other.commitment for decide in turn.decides for other in decide.blocks)

@@ -5,21 +5,31 @@ value), `writer` and `reader` (the two connections), `checkpoint` (moving the wr
 stopping votes) and `transaction_index` (which transactions are decided, in a second file that can be rebuilt).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from consensus.catchup import BlockSource
 from consensus.certificates import FinalityCertificate
 from consensus.effects import Batch
+from consensus.epochs import EpochStart
 from consensus.leaf import Block
 from consensus.ledger import Ledger
+from consensus.promises import Promise
 from consensus.safety import SafetyRecord
-from consensus.types import Height
+from consensus.types import Epoch, Height, View
 from sequencer.storage.errors import DiskError, StorageError
 from sequencer.storage.schema import create_database
 
-__all__ = ["DiskError", "Recovered", "Storage", "StorageError", "TransactionLocation", "create_database"]
+__all__ = [
+    "DiskError",
+    "PromiseRow",
+    "Recovered",
+    "Storage",
+    "StorageError",
+    "TransactionLocation",
+    "create_database",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +39,15 @@ class Recovered:
     record: SafetyRecord
     tip: Block
     tip_fc: FinalityCertificate | None
-    """None at genesis, and when the tip came by catch-up below the leaf that its FC certifies."""
+    """None at genesis, and when the tip came by catch-up below the leaf that its FC certifies, or ended its epoch by
+    the FC of a closing leaf."""
     undecided: tuple[Block, ...]
+    """Of the running epoch."""
     ledger: Ledger | None
-    """After the tip; None as long as no leaf has changed it."""
+    """After the tip, and after the roll-over when an epoch begins with the tip; None as long as no leaf has changed
+    it."""
+    epoch: EpochStart | None
+    """What the running epoch began with; None in the network's first one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +58,16 @@ class TransactionLocation:
     position: int
 
 
+@dataclass(frozen=True, slots=True)
+class PromiseRow:
+    """A soft confirmation that this node has given, and the transaction that it is about."""
+
+    transaction: bytes
+    promise: Promise
+
+
 class Storage(BlockSource, Protocol):
-    """One node's disk. Only `append` writes, one call at a time; reads see what was appended before.
+    """One node's disk. Turns are written by `append`, one call at a time; reads see what was appended before.
 
     Everything raises `StorageError` when the disk fails. After a failed `append` the process must end (R8).
     """
@@ -54,7 +77,29 @@ class Storage(BlockSource, Protocol):
         ...
 
     async def append(self, batch: Batch) -> None:
-        """Write one turn in one transaction; when `batch.must_sync` it is durable on return (R8)."""
+        """Write one turn in one transaction; when `batch.must_sync` it is durable on return (R8, T2)."""
+        ...
+
+    async def adopt_snapshot(self, start: EpochStart, record: SafetyRecord) -> None:
+        """T5: let the chain begin with the block that ended an epoch; durable on return, and `load` answers with it.
+
+        Only for a disk that holds nothing decided. Raises `InvariantViolation` for another one.
+        """
+        ...
+
+    async def append_promises(self, rows: Sequence[PromiseRow]) -> None:
+        """Durable on return as a vote is. A later promise about a transaction takes the place of an earlier one.
+
+        May be called while an `append` is under way.
+        """
+        ...
+
+    def read_promises(self) -> list[PromiseRow]:
+        """Those that were given and not forgotten, in the order of their bounds."""
+        ...
+
+    def forget_promises(self, epoch: Epoch, view: View) -> None:
+        """Drop those of earlier epochs, and those of this one whose last view is below `view`; with the next turn."""
         ...
 
     @property

@@ -18,7 +18,7 @@ from consensus.types import NetworkId, ValidatorId
 from sequencer.storage.errors import NEW_KEY, StorageError, explaining
 from sequencer.storage.lock import DatabaseLock
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x53455131
 """Marks the file as ours (bytes 68 to 71 of its header, "SEQ1")."""
 PAGE_BYTES: Final = 16 * 1024
@@ -48,10 +48,26 @@ CREATE TABLE decided (
     block INTEGER NOT NULL,
     fc BLOB
 ) STRICT;
+CREATE TABLE epochs (
+    epoch INTEGER PRIMARY KEY,
+    proof BLOB NOT NULL,
+    ledger BLOB NOT NULL,
+    before BLOB NOT NULL
+) STRICT;
+CREATE TABLE promises (
+    transaction_hash BLOB PRIMARY KEY,
+    transaction_bytes BLOB NOT NULL,
+    epoch INTEGER NOT NULL,
+    last_view INTEGER NOT NULL,
+    promise BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 """
 # meta: "network_id", "validator_id", "database_id" (ties the index to this file), "ledger" (its state after the last
-# decided block), "early_fc" (an FC whose leaf is still on its way, while catching up), "volatile_since" (the machine's
-# boot during which unsynced votes were signed).
+# decided block), "early_fc" (an FC whose leaf is still on its way, while catching up), "base" (the leaf that the chain
+# begins with here, when a snapshot has taken the place of what came before), "volatile_since" (the machine's boot
+# during which unsynced votes were signed).
+# epochs: one row for each epoch that has begun after the first: the proof that the one before is over, the state that
+# it begins with, and the state before the last leaf of the one before, which a snapshot serves (T2, T5).
 
 
 def create_database(path: Path, network_id: NetworkId, validator_id: ValidatorId, record: SafetyRecord) -> None:

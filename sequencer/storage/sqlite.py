@@ -2,7 +2,7 @@
 
 What is durable when (`durability`):
 
-| | a turn with a record, so that a vote may leave | a turn that only decides |
+| | a turn with a record or a new epoch, or promises: something signed may leave | a turn that only decides |
 |---|---|---|
 | "fsync" | on disk before `append` returns, in a worker thread | given to the system, on disk with the next record |
 | "os" | given to the system before `append` returns | given to the system |
@@ -25,11 +25,14 @@ import trio
 
 from consensus.certificates import FinalityCertificate
 from consensus.effects import Batch
+from consensus.epochs import EpochStart
 from consensus.errors import InvariantViolation
-from consensus.leaf import Block, Leaf
-from consensus.types import Commitment, Height, NetworkId, ValidatorId
+from consensus.leaf import Block, EpochProof, Leaf
+from consensus.messages import Snapshot
+from consensus.safety import SafetyRecord
+from consensus.types import Commitment, Epoch, Height, NetworkId, ValidatorId, View
 from sequencer.payload import PayloadCache
-from sequencer.storage import Recovered, TransactionLocation
+from sequencer.storage import PromiseRow, Recovered, TransactionLocation
 from sequencer.storage.checkpoint import Checkpointer
 from sequencer.storage.errors import NEW_KEY, StorageError
 from sequencer.storage.lock import DatabaseLock
@@ -60,6 +63,7 @@ class SqliteStorage:
         self._payloads = payloads
         self._is_synced = durability == "fsync"
         self._limiter = trio.CapacityLimiter(1)
+        self._forgotten: tuple[Epoch, View] | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="storage")
         with ExitStack() as opened:
             opened.callback(DatabaseLock(path).close)
@@ -78,6 +82,7 @@ class SqliteStorage:
                 self._state.height,
                 self._read_hashes,
                 self._executor,
+                first_height=self._reader.first_height,
             )
             opened.callback(self._index.close)
             self._opened = opened.pop_all()
@@ -97,16 +102,17 @@ class SqliteStorage:
     # Writing
 
     def load(self) -> Recovered:
-        """As it was when it was opened. Raises `StorageError` when the record is older than its chain (R8)."""
-        tip = self._reader.tip
-        if self._reader.record.high_qc.view < tip.leaf.view:
+        """As it was when it was opened, or when a snapshot was adopted. Raises `StorageError` when the record is older
+        than its chain (R8).
+        """
+        found = self._reader.found
+        tip, record = found.tip, found.record
+        if (record.epoch, record.high_qc.view) < (tip.leaf.epoch, tip.leaf.view):
             raise StorageError(self._path, "its safety record is older than its decided chain", NEW_KEY)
         undecided = sorted(
-            (block for _, block in self._reader.undecided), key=lambda block: (block.leaf.height, block.leaf.view)
+            (block for _, block in found.undecided), key=lambda block: (block.leaf.height, block.leaf.view)
         )
-        return Recovered(
-            self._reader.record, tip, self.read_finality(tip.leaf.height), tuple(undecided), self._reader.ledger
-        )
+        return Recovered(record, tip, self.read_finality(tip.leaf.height), tuple(undecided), found.ledger, found.epoch)
 
     async def append(self, batch: Batch) -> None:
         """Raises `StorageError` when the disk fails, `InvariantViolation` when the chain has a gap; end the process
@@ -115,18 +121,36 @@ class SqliteStorage:
         No checkpoint in Trio's sense when nothing has to wait. A call that was cancelled is carried out all the same.
         """
         turn = make_turn(self._state, batch)
-        if self._is_synced and (batch.must_sync or turn.blocks):
-            await trio.to_thread.run_sync(self._writer.write, turn, limiter=self._limiter)
+        forgotten, self._forgotten = self._forgotten, None
+        # While promises are being written in the thread, the turn waits there for its connection.
+        if self._is_synced and (turn.must_sync or turn.blocks or self._limiter.borrowed_tokens):
+            await trio.to_thread.run_sync(self._writer.write, turn, forgotten, limiter=self._limiter)
         else:
-            self._writer.write(turn)
+            self._writer.write(turn, forgotten)
         self._state = turn.after
         self._checkpointer.on_written(turn.size)
-        for decide in batch.decides:
-            for block in decide.blocks:
-                self._index.add(block.leaf.height, self._payloads.open(block).hashes)
+        if turn.base is not None:
+            self._reader.refresh()
+        for block in turn.finalized:
+            self._index.add(block.leaf.height, self._payloads.open(block).hashes)
         if self._index.is_behind:
             await trio.to_thread.run_sync(self._index.wait_for_flush, limiter=self._limiter)
             self._index.finish_flush()
+
+    async def adopt_snapshot(self, start: EpochStart, record: SafetyRecord) -> None:
+        """Its block stays out of what is read and served, unless it came with its payload."""
+        if self._state.height:
+            raise InvariantViolation(f"a chain of height {self._state.height} cannot begin with {start.block}")
+        await self.append(Batch(record, (), (), (), start.ledger, start))
+
+    async def append_promises(self, rows: Sequence[PromiseRow]) -> None:
+        if self._is_synced:
+            await trio.to_thread.run_sync(self._writer.write_promises, rows, limiter=self._limiter)
+        else:
+            self._writer.write_promises(rows)
+
+    def forget_promises(self, epoch: Epoch, view: View) -> None:
+        self._forgotten = epoch, view
 
     # Reading
 
@@ -135,16 +159,16 @@ class SqliteStorage:
         return self._state.height
 
     def read_block(self, commitment: Commitment) -> Block | None:
-        """Voted for or decided; genesis too."""
+        """Voted for or decided; genesis too. Not what a snapshot has taken the place of."""
         return self._reader.read_block(commitment)
 
     def read_decided(self, from_height: Height, *, blocks_max: int, bytes_max: int) -> list[Block]:
         return self._reader.read_decided(from_height, blocks_max, bytes_max)
 
     def read_decided_at(self, height: Height) -> Block | None:
-        """Height 0 is genesis."""
+        """Height 0 is genesis. None also where a snapshot has taken the place of the block."""
         blocks = self._reader.read_decided(height, 1, 0) if 0 <= height <= self._state.height else []
-        return blocks[0] if blocks else None
+        return blocks[0] if blocks and blocks[0].leaf.height == height else None
 
     def read_finality(self, height: Height) -> FinalityCertificate | None:
         return self._reader.read_finality(height)
@@ -153,6 +177,15 @@ class SqliteStorage:
         self, height: Height, *, leaves_max: int
     ) -> tuple[tuple[Leaf, ...], FinalityCertificate] | None:
         return self._reader.read_finality_proof(height, leaves_max)
+
+    def read_epoch_proof(self, epoch: Epoch) -> EpochProof | None:
+        return self._reader.read_epoch_proof(epoch)
+
+    def read_snapshot(self, epoch: Epoch) -> Snapshot | None:
+        return self._reader.read_snapshot(epoch)
+
+    def read_promises(self) -> list[PromiseRow]:
+        return self._reader.read_promises()
 
     def find_transaction(self, transaction_hash: bytes) -> TransactionLocation | None:
         """Opens the block that the index names, so the answer is exact."""

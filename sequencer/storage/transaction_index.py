@@ -39,6 +39,7 @@ RUN_ROWS = 4 * FLUSH_ROWS
 """More make a lookup read fewer buckets, and each flush write more of the run again."""
 
 _VERSION = 1
+_FIRST_HEIGHT = Height(1)
 _BUCKETS = 2**13
 _BUCKET_SHIFT = 32 - 13
 """A hash's bucket is the upper bits of its first word, as is its place in the filter: the entries of one bucket go to
@@ -95,7 +96,8 @@ class _Run:
 class TransactionIndex:
     """Reads and `add` are plain calls of one thread; `executor` (one thread) writes.
 
-    `read_hashes` gives the transactions of a decided height: what was decided after the last flush is read again.
+    `read_hashes` gives the transactions of a decided height: what was decided after the last flush is read again. Of
+    heights below `first_height` there is nothing to know.
     """
 
     def __init__(
@@ -105,8 +107,11 @@ class TransactionIndex:
         latest_height: Height,
         read_hashes: Callable[[Height], Sequence[bytes]],
         executor: Executor,
+        *,
+        first_height: Height = _FIRST_HEIGHT,
     ) -> None:
         self._path = path
+        self._height_before = first_height - 1
         self._executor = executor
         self._recent: dict[bytes, int] = {}
         self._flushing: dict[bytes, int] = {}
@@ -120,7 +125,7 @@ class TransactionIndex:
                 self._reader.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
                 self._run = _read_last_run(self._reader)
                 self._load_filter()
-            self._height = 0 if self._run is None else self._run.last_height
+            self._height = self._indexed_height
             self._catch_up(latest_height, read_hashes)
 
     @property
@@ -129,7 +134,7 @@ class TransactionIndex:
         return len(self._recent) >= BEHIND_ROWS and self._writing is not None
 
     def add(self, height: Height, hashes: Sequence[bytes]) -> None:
-        """These are decided at `height`, the one after the last. Raises `StorageError` when a flush has failed."""
+        """These are decided at `height`, above the last. Raises `StorageError` when a flush has failed."""
         if hashes:
             suffix = height.to_bytes(_HEIGHT_BYTES, "little")
             first, second = read_words(b"".join(hashes))
@@ -184,7 +189,7 @@ class TransactionIndex:
 
     @property
     def _indexed_height(self) -> int:
-        return 0 if self._run is None else self._run.last_height
+        return self._height_before if self._run is None else self._run.last_height
 
     def _catch_up(self, latest_height: Height, read_hashes: Callable[[Height], Sequence[bytes]]) -> None:
         missing = latest_height - self._height

@@ -1,16 +1,20 @@
 """The connection that writes turns."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from consensus.types import Epoch, View
+from sequencer.storage import PromiseRow
 from sequencer.storage.errors import StorageError, explaining
 from sequencer.storage.schema import closing_on_failure, open_writer, read_boot_id
 from sequencer.storage.turn import Turn
 
 
 class Writer:
-    """Writes one turn per transaction. `is_synced` says whether a turn with a record waits for the disk (R8).
+    """Writes one turn per transaction. `is_synced` says whether a turn that must sync waits for the disk (R8, T2).
 
     After the first failure every further call fails: what a failed sync has left on disk cannot be known.
     """
@@ -27,21 +31,21 @@ class Writer:
                     self._settle()
                 self._mark_volatile(b"" if is_synced else read_boot_id())
 
-    def write(self, turn: Turn) -> None:
-        """One transaction, synced when it holds a record. May run in any thread, one call at a time."""
-        if self._failed:
-            raise StorageError(
-                self._path, "an earlier write failed", "End the process; start the node when the disk is sound"
+    def write(self, turn: Turn, forgotten: tuple[Epoch, View] | None = None) -> None:
+        """One transaction, without the promises that ended before `forgotten`. May run in any thread, one call at a
+        time.
+        """
+        with self._transaction(must_sync=turn.must_sync):
+            self._write_rows(turn)
+            if forgotten is not None:
+                self._connection.execute("DELETE FROM promises WHERE (epoch, last_view) < (?, ?)", forgotten)
+
+    def write_promises(self, rows: Sequence[PromiseRow]) -> None:
+        """Synced as a vote is. May run in any thread, but not while `write` runs in another."""
+        with self._transaction(must_sync=True):
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO promises VALUES (?, ?, ?, ?, ?)", [_encode_promise(row) for row in rows]
             )
-        try:
-            with explaining(self._path):
-                self._set_synchronous(self._get_synchronous(turn))
-                self._connection.execute("BEGIN IMMEDIATE")
-                self._write_rows(turn)
-                self._connection.execute("COMMIT")
-        except BaseException:
-            self._failed = True
-            raise
 
     def close(self) -> None:
         """Sync what was written, unless a write has failed."""
@@ -52,6 +56,22 @@ class Writer:
                     self._mark_volatile(b"")
         finally:
             self._connection.close()
+
+    @contextmanager
+    def _transaction(self, *, must_sync: bool) -> Iterator[None]:
+        if self._failed:
+            raise StorageError(
+                self._path, "an earlier write failed", "End the process; start the node when the disk is sound"
+            )
+        try:
+            with explaining(self._path):
+                self._set_synchronous(self._get_synchronous(must_sync=must_sync))
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield
+                self._connection.execute("COMMIT")
+        except BaseException:
+            self._failed = True
+            raise
 
     def _write_rows(self, turn: Turn) -> None:
         connection = self._connection
@@ -65,16 +85,20 @@ class Writer:
             connection.executemany("DELETE FROM blocks WHERE id = ?", turn.lost)
         if turn.ledger is not None:
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('ledger', ?)", (turn.ledger,))
+        if turn.epoch is not None:
+            connection.execute("INSERT INTO epochs VALUES (?, ?, ?, ?)", turn.epoch)
+        if turn.base is not None:
+            connection.execute("INSERT INTO meta VALUES ('base', ?)", (turn.base,))
         if turn.early_fc_changed:
             early_fc = turn.after.early_fc
             value = b"" if early_fc is None else msgspec.msgpack.encode(early_fc)
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('early_fc', ?)", (value,))
 
-    def _get_synchronous(self, turn: Turn) -> str:
+    def _get_synchronous(self, *, must_sync: bool) -> str:
         """NORMAL syncs no commit, but keeps the order in which log and file reach the disk; OFF not even that."""
         if not self._is_synced:
             return "OFF"
-        return "NORMAL" if turn.record is None else "FULL"
+        return "FULL" if must_sync else "NORMAL"
 
     def _set_synchronous(self, mode: str) -> None:
         """A pragma costs microseconds and no disk access; changing it between transactions is what SQLite allows."""
@@ -96,3 +120,9 @@ class Writer:
     def _mark_volatile(self, boot_id: bytes) -> None:
         """Synced, as `synchronous` is FULL here: after a machine's crash it says whether votes may be missing."""
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('volatile_since', ?)", (boot_id,))
+
+
+def _encode_promise(row: PromiseRow) -> tuple[bytes, bytes, int, int, bytes]:
+    promise = row.promise
+    encoded = msgspec.msgpack.encode(promise)
+    return promise.transaction, row.transaction, promise.epoch, promise.last_view, encoded

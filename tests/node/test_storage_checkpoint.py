@@ -31,7 +31,7 @@ class Disk:
         self.executor = StepExecutor(at_once=at_once)
         self.writer = Writer(path, is_synced=is_synced)
         self.checkpointer = Checkpointer(path, self.executor, is_synced=is_synced)
-        self.state = ChainState(GENESIS.leaf.height, GENESIS.commitment, {})
+        self.state = ChainState(GENESIS.leaf.epoch, GENESIS.leaf.height, GENESIS.commitment, {})
         self.tip = GENESIS
         self._log = path.with_name(path.name + "-wal")
 

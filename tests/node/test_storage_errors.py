@@ -89,8 +89,8 @@ def test_a_database_of_another_validator_or_network_is_refused(path: Path) -> No
 
 
 def test_a_database_of_another_version_or_program_is_refused(path: Path) -> None:
-    execute(path, "PRAGMA user_version = 2")
-    with pytest.raises(StorageError, match="version 2, this program reads version 1"):
+    execute(path, "PRAGMA user_version = 3")
+    with pytest.raises(StorageError, match="version 3, this program reads version 2"):
         open_database(path)
     execute(path, "PRAGMA application_id = 7")
     with pytest.raises(StorageError, match="another program"):
