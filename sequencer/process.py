@@ -5,6 +5,7 @@ Configuration, key and database first, then the ports, then the network. A node 
 
 import resource
 import signal
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 
@@ -42,9 +43,12 @@ async def run_node(
     loaded: LoadedNode,
     *,
     application: Application | None = None,
+    make_transport: Callable[..., TcpTransport] = TcpTransport,
     task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run one node until SIGTERM, SIGINT or cancellation; started means that it listens.
+
+    `make_transport` takes what `TcpTransport` takes.
 
     Raises `ConfigError`, `StorageError` or `PortUnavailableError` before anything listens, and whatever is fatal later.
     """
@@ -65,7 +69,7 @@ async def run_node(
         metrics = NodeMetrics(__version__, network.name, loaded.config.validator)
         recovered = storage.load()
         safety = SafetyRules(context, loaded.validator_id, signer, recovered.record)
-        transport = _make_transport(loaded, safety, metrics)
+        transport = _make_transport(make_transport, loaded, safety, metrics)
         node = Node(
             network=network,
             safety=safety,
@@ -92,9 +96,11 @@ async def run_node(
             nursery.cancel_scope.cancel()
 
 
-def _make_transport(loaded: LoadedNode, safety: SafetyRules, metrics: NodeMetrics) -> TcpTransport:
+def _make_transport(
+    make: Callable[..., TcpTransport], loaded: LoadedNode, safety: SafetyRules, metrics: NodeMetrics
+) -> TcpTransport:
     identity = Identity(loaded.network.context(), loaded.validator_id, safety.prove_identity)
-    transport = TcpTransport(identity, loaded.listen, loaded.peers, metrics=metrics)
+    transport = make(identity, loaded.listen, loaded.peers, metrics=metrics)
     counters = transport.counters
     metrics.watch_traffic(
         lambda: sum(peer.bytes_in for peer in counters.values()),

@@ -92,6 +92,11 @@ def test_a_production_node_cannot_reach_the_simulator_and_its_liars(module: str)
     assert not {name for name in closure if name.split(".")[0] == "netsim" or "local_cluster" in name}
 
 
+def test_a_node_of_a_local_cluster_can_reach_the_liars() -> None:
+    """So that the test above is about something."""
+    assert "netsim.byzantine.equivocate" in compute_closure("sequencer.local_cluster.child")
+
+
 def is_pure(module: str) -> bool:
     return module.split(".")[0] == "consensus" or module in PURE_MODULES or module == "collections.abc"
 

@@ -33,7 +33,7 @@ class Equivocate(Actor):
             case _:
                 return (message,)
         ways = ((message,), (other,), (message, other), (other, message))
-        return ways[self.random.randrange(4) if to % _GOSSIP == 1 else to % 2]
+        return ways[self.random.randrange(4) if (to - self.id) % _GOSSIP == 1 else to % 2]
 
     def _note(self, epoch: Epoch, view: View, leaf: Commitment) -> None:
         self._others[epoch, view] = leaf

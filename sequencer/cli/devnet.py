@@ -5,7 +5,7 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -60,6 +60,14 @@ def devnet(
         bool, typer.Option(help=f"Start a node that was killed again after {RESTART_SECONDS:g} s.")
     ] = True,
     live: Annotated[bool, typer.Option(help="Show the live line.")] = True,
+    byzantine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Let a node break the protocol on purpose, with its own key: n3=equivocate. Repeatable.",
+            metavar="NODE=BEHAVIOUR",
+            show_default=False,
+        ),
+    ] = None,
     ready_file: Annotated[
         Path | None, typer.Option(help="Write all URLs and process ids here, as JSON, when all nodes have decided.")
     ] = None,
@@ -81,9 +89,11 @@ def devnet(
             {} if is_new or base_port is None else compute_port_settings(made, base_port),
             {node.config.validator: {"durability": durability.value} if durability else {} for node in made.nodes},
         )
-        with lock_home(home), LocalCluster(made, settings, server=server) as cluster:
+        liars = _parse_byzantine(byzantine or (), made)
+        with lock_home(home), LocalCluster(made, settings, server=server, byzantine=liars) as cluster:
             _start(cluster, is_new=is_new)
             _print_start(cluster, is_new=is_new, is_moved=not is_new and base_port is not None)
+            _warn_of(liars, made)
             _wait_ready(cluster, interrupts, started)
             if ready_file is not None and not interrupts.count:
                 write_ready_file(cluster, ready_file)
@@ -154,6 +164,33 @@ def _make_plan(nodes: int | None, stakes: str | None, base_port: int | None) -> 
         )
     except ValueError as error:
         raise CommandError(f"cannot plan this devnet: {error}", ExitCode.USAGE) from error
+
+
+def _parse_byzantine(options: Sequence[str], home: "Home") -> Mapping[str, str]:
+    if not options:
+        return {}
+    from sequencer.local_cluster.byzantine import parse_byzantine
+    from sequencer.local_cluster.home import DEVNET_NAME
+
+    if home.network.name != DEVNET_NAME:
+        raise CommandError(
+            f'--byzantine is for devnets, and {home.path} is the home of the network "{home.network.name}": '
+            "its stake would be slashed. Name another folder with --home.",
+            ExitCode.USAGE,
+        )
+    try:
+        return parse_byzantine(options, [node.config.validator for node in home.nodes])
+    except ValueError as error:
+        raise CommandError(f"--byzantine: {error}", ExitCode.USAGE) from error
+
+
+def _warn_of(liars: Mapping[str, str], home: "Home") -> None:
+    for name, behaviour in liars.items():
+        talk(f"WARNING: {name} breaks the protocol on purpose ({behaviour}); its log says so too")
+    stakes = {entry.name: entry.stake for entry in home.network.validators}
+    lying, total = sum(stakes[name] for name in liars), sum(stakes.values())
+    if 3 * lying >= total:
+        talk(f"WARNING: they hold {lying} of {total} stake, a third or more: nothing is promised to the others")
 
 
 def _check_same(home: "Home", nodes: int | None, stakes: str | None) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ from sequencer.failures import ExitCode, Failure, explain_failure
 from sequencer.local_cluster.protocol import StartNode
 from sequencer.logs import configure_logging
 from sequencer.process import run_node
+from sequencer.transport.tcp import TcpTransport
 
 MESSAGE_BYTES_MAX = 4096
 """Of an error that the fork server is told: a paragraph. It fits into a pipe's buffer, so writing it never blocks."""
@@ -69,7 +71,7 @@ def _run(request: StartNode, lifeline: int) -> Failure:
         # A variable such as SEQUENCER_API is meant for one node, here it would give all of them the same address.
         loaded = load_node(Path(request.folder), flags=request.settings, environ={})
         configure_logging(loaded.config.log_level, sys.stderr, names=loaded.network.names, node=request.name)
-        trio.run(_run_until_parent_dies, loaded, lifeline)
+        trio.run(_run_until_parent_dies, loaded, lifeline, _choose_transport(request, loaded))
     except BaseException as error:
         failure = explain_failure(error)
         if failure is None:
@@ -80,10 +82,20 @@ def _run(request: StartNode, lifeline: int) -> Failure:
     return Failure(ExitCode.OK, "")
 
 
-async def _run_until_parent_dies(loaded: LoadedNode, lifeline: int) -> None:
+def _choose_transport(request: StartNode, loaded: LoadedNode) -> Callable[..., TcpTransport]:
+    if not request.byzantine:
+        return TcpTransport
+    from sequencer.local_cluster.byzantine import prepare_transport  # only here: no honest node holds a liar's code
+
+    return prepare_transport(loaded, request.byzantine)
+
+
+async def _run_until_parent_dies(
+    loaded: LoadedNode, lifeline: int, make_transport: Callable[..., TcpTransport]
+) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch_parent, lifeline, nursery.cancel_scope)
-        await run_node(loaded)
+        await run_node(loaded, make_transport=make_transport)
         nursery.cancel_scope.cancel()
 
 

@@ -52,7 +52,8 @@ class LocalCluster:
     """The nodes of one home. As a context manager it ends every process that it started, whatever happened.
 
     `settings` override node.toml, by node name. `server` may have been started before, so that it imports the node
-    while its owner makes the home; the cluster closes it. Safe to use from several threads: requests take turns.
+    while its owner makes the home; the cluster closes it. `byzantine` says which nodes break the protocol, and how.
+    Safe to use from several threads: requests take turns.
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class LocalCluster:
         settings: Mapping[str, Mapping[str, str]] | None = None,
         *,
         server: ForkServerProcess | None = None,
+        byzantine: Mapping[str, str] | None = None,
     ) -> None:
         self.home = home
         self._settings = {name: dict(values) for name, values in (settings or {}).items()}
         self._nodes = {node.config.validator: node for node in home.nodes}
+        self._byzantine = dict(byzantine or {})
         self._wanted: set[str] = set()
         self._server = server or ForkServerProcess()
 
@@ -118,7 +121,9 @@ class LocalCluster:
         check_ports_free(address for name in names for address in self._addresses(name))
         for name in names:
             node = self._nodes[name]
-            request = StartNode(name, str(node.folder), self.log_path(name), self._settings.get(name, {}))
+            request = StartNode(
+                name, str(node.folder), self.log_path(name), self._settings.get(name, {}), self._byzantine.get(name, "")
+            )
             reply = self._server.ask(request)
             if isinstance(reply, Refused):
                 raise CommandError(reply.reason)

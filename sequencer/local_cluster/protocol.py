@@ -6,12 +6,16 @@ import msgspec
 
 
 class StartNode(msgspec.Struct, frozen=True, tag=True):
-    """Fork a process for the node in `folder`; answered by `Started`. `settings` override node.toml like flags."""
+    """Fork a process for the node in `folder`; answered by `Started`. `settings` override node.toml like flags.
+
+    `byzantine` is how it breaks the protocol, empty for an honest node.
+    """
 
     name: str
     folder: str
     log: str
     settings: dict[str, str]
+    byzantine: str = ""
 
 
 class SignalNode(msgspec.Struct, frozen=True, tag=True):
