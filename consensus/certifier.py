@@ -1,5 +1,9 @@
-"""Votes in, certificates out (R4, R6, R7): the tallies, and what they need to make a certificate of a quorum."""
+"""Votes in, certificates out (R4, R6, R7): the tallies, and what they need to make a certificate of a quorum.
 
+Everything that passes here is shown to the watch, which finds those who contradict themselves (E2 to E5).
+"""
+
+from collections.abc import Iterable
 from typing import TypeAlias
 
 from consensus.certificates import (
@@ -13,18 +17,24 @@ from consensus.certificates import (
 from consensus.context import EpochContext
 from consensus.effects import Drop, Report
 from consensus.evidence import DoubleFinalize, DoubleVote, Evidence, SignedLeaf, make_pair
+from consensus.header import LeafHeader
 from consensus.leaf import Block
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote, Vote
 from consensus.tally import Conflict, Forged, Quorum, Repeated, TimeoutTally, VoteTally, select_high_qc
 from consensus.types import View
 from consensus.validation import MessageValidator
+from consensus.watch import Watch
 
 Finding: TypeAlias = Report | Drop
-"""What a tally noticed besides a quorum: an offence, or a forgery."""
+"""What was noticed besides a quorum: an offence, or a forgery."""
 
 
 class Certifier:
-    """Counts the votes of one replica's view of the network and assembles each certificate once."""
+    """Counts the votes of one replica's view of the network and assembles each certificate once.
+
+    Offences that come to light where nothing but a certificate is asked for are kept for `take_findings`. Each offender
+    is reported once by each rule.
+    """
 
     def __init__(self, context: EpochContext, validator: MessageValidator) -> None:
         self._context = context
@@ -34,6 +44,8 @@ class Certifier:
         self._timeouts = TimeoutTally(context.stake_table)
         self._qcs: dict[View, QuorumCertificate] = {}
         self._fcs: dict[View, FinalityCertificate] = {}
+        self._watch = Watch(context.network_id, context.epoch, context.stake_table, context.scheme)
+        self._findings: list[Report] = []
 
     def get_qc_of(self, block: Block) -> QuorumCertificate | None:
         """The QC of exactly this block."""
@@ -47,18 +59,42 @@ class Certifier:
 
     def note_qc(self, qc: QuorumCertificate) -> bool:
         """Remember a verified QC; False when one of its view is known already."""
-        if qc.view in self._qcs:
+        known = self._qcs.get(qc.view)
+        if known is None or known.leaf != qc.leaf:
+            self._findings += _make_reports(self._watch.note_qc(qc))
+        if known is not None:
             return False
         self._qcs[qc.view] = qc
         return True
 
+    def note_tc(self, tc: TimeoutCertificate) -> list[Report]:
+        """E4: its signers may have finalized what it denies. To be told of every verified TC that comes."""
+        return _make_reports(self._watch.note_tc(tc))
+
+    def note_unjustified(self, header: LeafHeader) -> list[Report]:
+        """E5: whoever votes, or has voted, for this leaf. Its proposer's signature has been checked, its certificates
+        need not have been.
+        """
+        return _make_reports(self._watch.note_unjustified(header))
+
+    def take_findings(self) -> list[Report]:
+        """What `note_qc`, `note_fc` and `add_timeout` have brought to light since the last call."""
+        findings, self._findings = self._findings, []
+        return findings
+
     def add_vote(
         self, vote: Vote, *, genuine: bool
     ) -> tuple[QuorumCertificate | FinalityCertificate | None, list[Finding]]:
-        """R4: QuorumVotes of success_threshold for one leaf make its QC. R6: FinalizeVotes, with that QC, its FC."""
+        """R4: QuorumVotes of success_threshold for one leaf make its QC. R6: FinalizeVotes, with that QC, its FC.
+
+        The findings include those that `take_findings` would have returned.
+        """
+        certificate: QuorumCertificate | FinalityCertificate | None
         if isinstance(vote, QuorumVote):
-            return self._add_quorum_vote(vote, genuine=genuine)
-        return self._add_finalize_vote(vote, genuine=genuine)
+            certificate, findings = self._add_quorum_vote(vote, genuine=genuine)
+        else:
+            certificate, findings = self._add_finalize_vote(vote, genuine=genuine)
+        return certificate, findings + self.take_findings()
 
     def _add_quorum_vote(self, vote: QuorumVote, *, genuine: bool) -> tuple[QuorumCertificate | None, list[Finding]]:
         context = self._context
@@ -72,11 +108,12 @@ class Certifier:
                     )
                     self._verified.remember(qc)
                 case Conflict(first, second):
-                    findings.append(Report(_make_evidence(DoubleVote, first, second)))
+                    findings += self._report(DoubleVote, first, second)
                 case Forged(voter):
                     findings.append(Drop(voter, "bad_signature", f"quorum vote of view {vote.view}"))
                 case Repeated(voter):
-                    findings.append(Drop(voter, "repeated", f"quorum vote of view {vote.view}"))
+                    return None, [Drop(voter, "repeated", f"quorum vote of view {vote.view}")]
+        findings += _make_reports(self._watch.note_vote(vote))
         return qc, findings
 
     def _add_finalize_vote(
@@ -89,11 +126,12 @@ class Certifier:
                 case Quorum(view):
                     fc = self.find_fc(view)
                 case Conflict(first, second):
-                    findings.append(Report(_make_evidence(DoubleFinalize, first, second)))
+                    findings += self._report(DoubleFinalize, first, second)
                 case Forged(voter):
                     findings.append(Drop(voter, "bad_signature", f"finalize vote of view {vote.view}"))
                 case Repeated(voter):
-                    findings.append(Drop(voter, "repeated", f"finalize vote of view {vote.view}"))
+                    return None, [Drop(voter, "repeated", f"finalize vote of view {vote.view}")]
+        findings += _make_reports(self._watch.note_finalize(vote))
         return fc, findings
 
     def find_fc(self, view: View) -> FinalityCertificate | None:
@@ -109,13 +147,15 @@ class Certifier:
         return fc
 
     def note_fc(self, fc: FinalityCertificate) -> None:
-        """Remember a verified FC whose leaf is not here yet: any of them decides, not only the newest."""
+        """Remember a verified FC: should its leaf not be here yet, any of them decides, not only the newest."""
+        self._findings += _make_reports(self._watch.note_fc(fc))
         self._fcs.setdefault(fc.view, fc)
 
     def add_timeout(self, vote: TimeoutVote) -> TimeoutCertificate | None:
         """R7: TimeoutVotes of success_threshold make the TC of their view."""
         context, view = self._context, vote.view
         self._timeouts.add(vote)
+        self._findings += _make_reports(self._watch.note_timeout(vote))
         if self._timeouts.compute_stake(view) < context.stake_table.success_threshold:
             return None
         votes = self._timeouts.get_votes(view)
@@ -134,10 +174,14 @@ class Certifier:
         """L4: nothing about views below this one is needed any more."""
         self._votes.forget_below(view)
         self._finalizes.forget_below(view)
+        self._watch.forget_below(view)
         self._qcs = {known: qc for known, qc in self._qcs.items() if known >= view}
         self._fcs = {known: fc for known, fc in self._fcs.items() if known >= view}
 
+    def _report(self, kind: type[DoubleVote] | type[DoubleFinalize], first: Vote, second: Vote) -> list[Report]:
+        halves = [SignedLeaf(vote.leaf, vote.signature) for vote in (first, second)]
+        return _make_reports(self._watch.report(make_pair(kind, first.voter, first.epoch, first.view, *halves)))
 
-def _make_evidence(kind: type[DoubleVote] | type[DoubleFinalize], first: Vote, second: Vote) -> Evidence:
-    halves = [SignedLeaf(vote.leaf, vote.signature) for vote in (first, second)]
-    return make_pair(kind, first.voter, first.epoch, first.view, *halves)
+
+def _make_reports(found: Iterable[Evidence]) -> list[Report]:
+    return [Report(evidence) for evidence in found]
