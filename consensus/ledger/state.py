@@ -1,7 +1,7 @@
 """What the ledger holds: stake, accounts, leader records, mode, committees and stake tables (S1)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property, lru_cache
 from hashlib import sha256
@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from consensus.errors import InvariantViolation
+from consensus.ledger.changes import LedgerEvent
 from consensus.ledger.committees import draw_committees
 from consensus.ledger.parameters import LeadershipParameters
 from consensus.operations import WireAddress
@@ -35,6 +36,8 @@ from consensus.types import (
 LEDGER_VERSION: Final = 2
 CACHED_MAX: Final = 1024
 """Rotations and tables that are remembered: two per epoch; a simulation runs many networks."""
+VALIDATOR_ID_MAX: Final = 2**16 - 1
+"""Of the wire format."""
 _TAG = b"sequencer/ledger/2\0"
 _TABLE_TAG = b"sequencer/stake-table/2\0"
 _encode = msgspec.msgpack.Encoder().encode
@@ -68,12 +71,12 @@ class LeaderRecord(_Record, frozen=True):
     """Times that it was benched since it last led a leaf: the j in 2^j."""
     bench_turns: WireCount = 0
     """Turns that it still sits out."""
-    slots: WireCount = 0
-    """Own slots in the window, at most `leader_window`."""
     window: WireCount = 0
-    """The last own slots as a bitmap: bit 0 is the newest, 1 is missed."""
+    """The last `leader_window` own slots as a bitmap: bit 0 is the newest, 1 is missed. Slots before its first count as
+    led, so that a healthy leader's record never changes.
+    """
     missed_view: WireView = View(0)
-    """View of the last leaf that charged it with a miss (J2)."""
+    """View of the last leaf that found a slot of it missed (J2)."""
     grace: WireCount = 0
     """Own slots that are not held against it yet."""
     probation: WireCount = 0
@@ -82,6 +85,16 @@ class LeaderRecord(_Record, frozen=True):
     @property
     def is_benched(self) -> bool:
         return self.bench_turns > 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether one more led leaf would change nothing. A benched one has always missed."""
+        return not (self.missed or self.window or self.grace or self.probation)
+
+    @property
+    def missed_slots(self) -> int:
+        """Own slots missed of those in the window."""
+        return self.window.bit_count()
 
 
 class Profile(_Record, frozen=True):
@@ -103,7 +116,13 @@ class Unbonding(_Record, frozen=True):
 class Offence(_Record, frozen=True):
     """J3: a safety offence, for the correlation with others."""
 
+    rule: Annotated[str, Meta(max_length=16)]
+    """E1 to E5, or "promise"."""
     epoch: WireEpoch
+    """In which it was committed, whenever it became known: the order of the reports does not matter."""
+    weight: WireCount
+    """What the offender weighed in that epoch, of `total`."""
+    total: WireCount
     stake: WireCount
     """What it had, unbonding included, when it was tombstoned."""
     slashed: WireCount
@@ -124,12 +143,22 @@ class ValidatorState(_Record, frozen=True):
     profile: Profile
     unbonding: tuple[Unbonding, ...] = ()
     jailed_until: WireEpoch = Epoch(0)
-    """First epoch in which an unjail operation is accepted."""
+    """First epoch in which an unjail operation is accepted; 0 when it is not in jail."""
     offences: WireCount = 0
     """Liveness offences so far."""
     slashed_in_epoch: WireCount = 0
     """What liveness offences have cost it in this epoch."""
     offence: Offence | None = None
+
+    @property
+    def is_barred(self) -> bool:
+        """J1, J3: it votes and does not lead."""
+        return self.status in (Status.JAILED, Status.TOMBSTONED)
+
+    @property
+    def holdings(self) -> int:
+        """All that can be slashed: bonded and unbonding."""
+        return self.stake + sum(entry.amount for entry in self.unbonding)
 
 
 class Account(_Record, frozen=True):
@@ -194,6 +223,8 @@ class Ledger:
     """A state with what is often asked of it, computed once. A healthy leaf changes nothing and keeps the object."""
 
     state: LedgerState
+    events: tuple[LedgerEvent, ...] = field(default=(), compare=False)
+    """What the leaf or roll-over that led here did to stake and seats, in order; for people, no part of the state."""
 
     @cached_property
     def commitment(self) -> Commitment:
@@ -212,15 +243,24 @@ class Ledger:
         return {validator.id: validator for validator in self.state.validators}
 
     @cached_property
+    def table_keys(self) -> frozenset[bytes]:
+        """Keys of the tables that are kept: their holders may still sign, or be shown to have signed."""
+        return frozenset(entry.public_key for table in self.state.tables for entry in table.entries)
+
+    @cached_property
     def accounts(self) -> dict[bytes, Account]:
         return {account.public_key: account for account in self.state.accounts}
 
     @cached_property
     def table(self) -> StakeTable:
         """Of the running epoch."""
-        table = self.find_table(self.state.epoch)
+        return self.get_table(self.state.epoch)
+
+    def get_table(self, epoch: Epoch) -> StakeTable:
+        """One that must be here."""
+        table = self.find_table(epoch)
         if table is None:
-            raise InvariantViolation(f"the ledger of epoch {self.state.epoch} lacks its own stake table")
+            raise InvariantViolation(f"the ledger of epoch {self.state.epoch} lacks the stake table of epoch {epoch}")
         return table
 
     def find_table(self, epoch: Epoch) -> StakeTable | None:
@@ -262,11 +302,7 @@ class Ledger:
     @cached_property
     def barred(self) -> frozenset[ValidatorId]:
         """J1, J3: jailed or tombstoned members of the running epoch."""
-        return frozenset(
-            validator
-            for validator in self.stakes
-            if self.validators[validator].status in (Status.JAILED, Status.TOMBSTONED)
-        )
+        return frozenset(validator for validator in self.stakes if self.validators[validator].is_barred)
 
     @cached_property
     def sidelined(self) -> frozenset[ValidatorId]:
@@ -317,15 +353,15 @@ def make_genesis_ledger(
         burned=0,
         seed=Commitment(network_id),
         beacon=None,
-        next_id=ValidatorId(max(table.ids) + 1),
+        next_id=ValidatorId(min(max(table.ids) + 1, VALIDATOR_ID_MAX)),
     )
     return Ledger(state)
 
 
 def compute_supply(state: LedgerState) -> int:
     """Every unit there is, burned ones included: no leaf changes this sum (J4)."""
-    bonded = sum(validator.stake + sum(entry.amount for entry in validator.unbonding) for validator in state.validators)
-    return bonded + sum(account.balance for account in state.accounts) + state.pool + state.burned
+    held = sum(validator.holdings for validator in state.validators)
+    return held + sum(account.balance for account in state.accounts) + state.pool + state.burned
 
 
 @lru_cache(maxsize=CACHED_MAX)

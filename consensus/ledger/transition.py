@@ -1,75 +1,56 @@
-"""What a leaf changes (S3 to S5, S7): one pure function from the state after the parent to the state after the leaf."""
+"""What a leaf changes: one pure function from the state after the parent to the state after the leaf.
+
+It puts the rules together, in this order: the beacon (T4), evidence (J3), operations (J5), leader records and jail (S3,
+J1, J2), mode and hand-back (S4, S5). Evidence and operations come first, so they meet the very state that voters have
+judged them by. Every step is total: what honest voters refuse is skipped.
+"""
 
 import msgspec
 
 from consensus.leaf import Leaf
-from consensus.ledger.leadership import LedgerSchedule
+from consensus.ledger.changes import CommitteesDrawn
+from consensus.ledger.committees import draw_order
+from consensus.ledger.draft import Draft
+from consensus.ledger.liveness import find_missed, judge_leaders, settle_jail
 from consensus.ledger.parameters import LeadershipParameters, LedgerParameters
-from consensus.ledger.state import LeaderRecord, Ledger, Mode
-from consensus.types import ValidatorId, View
+from consensus.ledger.slashing import punish
+from consensus.ledger.staking import apply_operation
+from consensus.ledger.state import Ledger, Mode
+from consensus.types import Height, ValidatorId
 
-_CLEAN = LeaderRecord()
+__all__ = ["apply_leaf", "compute_handback_term", "find_missed"]
 
 
 def apply_leaf(ledger: Ledger, parent: Leaf, leaf: Leaf, parameters: LedgerParameters) -> Ledger:
     """The ledger after `leaf`, which follows `parent`. The same object when nothing changes.
 
-    Closing leaves change nothing (T2).
+    Closing leaves change nothing (T2), and the last leaf of an epoch does not begin the next: see `begin_epoch`.
     """
-    if leaf.height > (leaf.epoch + 1) * parameters.epochs.epoch_blocks:
-        return ledger
-    leadership = parameters.leadership
-    records = _compute_records(ledger, parent, leaf, leadership)
-    mode = _compute_mode(ledger.state.mode, leaf, leaf.view - parent.view - 1, leadership)
-    if records == ledger.records and mode == ledger.state.mode:
+    if leaf.height > (leaf.epoch + 1) * parameters.epochs.epoch_blocks or _is_healthy(ledger, parent, leaf):
         return ledger
     state = ledger.state
-    validators = tuple(
-        msgspec.structs.replace(validator, leader=records.get(validator.id, validator.leader))
-        for validator in state.validators
-    )
-    return Ledger(msgspec.structs.replace(state, validators=validators, mode=mode))
+    draft = Draft(ledger)
+    beacon = state.beacon or (leaf.beacon.output if leaf.beacon is not None else None)
+    punished = [punish(draft, evidence, leaf.proposer, parameters) for evidence in leaf.evidence]
+    for operation in leaf.operations:
+        apply_operation(draft, operation, parameters)
+    charges = judge_leaders(draft, parent, leaf, parameters)
+    if charges or any(punished):
+        settle_jail(draft, ledger.stakes, charges, parameters.slashing)
+    mode = _compute_mode(state.mode, leaf, leaf.view - parent.view - 1, parameters.leadership)
+    primary = state.primary
+    if state.mode.is_fallback and not mode.is_fallback:
+        primary = _replace_barred(draft, leaf.height)
+    return draft.finish(beacon=beacon, mode=mode, primary=primary)
 
 
-def find_missed(ledger: Ledger, parent: Leaf, leaf: Leaf, parameters: LeadershipParameters) -> set[ValidatorId]:
-    """S7: the views between a leaf and its parent were missed by their leaders, each charged at most once.
-
-    Where those leaders hold more than a third of the stake it was not they but the network, and nobody is charged.
-    """
-    schedule = LedgerSchedule(parameters)
-    # After these everyone has had a turn, and more views name nobody new.
-    tries = parameters.fallback_after + 2 * len(ledger.table)
-    last = min(leaf.view, parent.view + 1 + tries)
-    missed = {schedule.leader(View(view), parent, ledger) for view in range(parent.view + 1, last)}
-    if 3 * sum(ledger.stakes[validator] for validator in missed) > ledger.total_stake:
-        return set()
-    return missed
-
-
-def _compute_records(
-    ledger: Ledger, parent: Leaf, leaf: Leaf, parameters: LeadershipParameters
-) -> dict[ValidatorId, LeaderRecord]:
-    if leaf.view == parent.view + 1 and not ledger.benched and ledger.records[leaf.proposer] == _CLEAN:
-        return ledger.records
-    schedule = LedgerSchedule(parameters)
-    records = dict(ledger.records)
-    for validator in ledger.benched:
-        passed = schedule.count_turns(View(parent.view + 1), leaf.view, validator, ledger)
-        record = records[validator]
-        records[validator] = msgspec.structs.replace(record, bench_turns=max(0, record.bench_turns - passed))
-    for validator in find_missed(ledger, parent, leaf, parameters):
-        records[validator] = _compute_after_miss(records[validator], parameters)
-    records[leaf.proposer] = _CLEAN
-    return records
-
-
-def _compute_after_miss(record: LeaderRecord, parameters: LeadershipParameters) -> LeaderRecord:
-    """S3: after `bench_after` misses in a row it sits out 2^j turns; one led leaf clears it."""
-    missed = record.missed + 1
-    if record.is_benched or missed < parameters.bench_after:
-        return msgspec.structs.replace(record, missed=missed)
-    benchings = min(record.benchings + 1, parameters.bench_doublings_max)
-    return LeaderRecord(missed=missed, benchings=benchings, bench_turns=2**benchings)
+def _is_healthy(ledger: Ledger, parent: Leaf, leaf: Leaf) -> bool:
+    """Whether a leaf changes nothing, decided in a microsecond: nearly all leaves do."""
+    if leaf.view != parent.view + 1 or leaf.operations or leaf.evidence or leaf.beacon is not None:
+        return False
+    record = ledger.records.get(leaf.proposer)
+    is_calm = not ledger.benched and not ledger.state.mode.is_fallback
+    return is_calm and (record is None or record.is_clean)
 
 
 def _compute_mode(mode: Mode, leaf: Leaf, gap: int, parameters: LeadershipParameters) -> Mode:
@@ -92,3 +73,19 @@ def _activate(mode: Mode, leaf: Leaf, parameters: LeadershipParameters) -> Mode:
 def compute_handback_term(mode: Mode, parameters: LeadershipParameters) -> int:
     """S5: leaves without a skipped view that end the fallback; each relapse doubles it, up to a cap."""
     return parameters.handback_after << mode.relapses
+
+
+def _replace_barred(draft: Draft, height: Height) -> tuple[ValidatorId, ...]:
+    """S5: the primary committee that gets the lead back, barred members replaced by stake-weighted draws.
+
+    Drawn from members of the table that are in neither committee and not barred themselves, as long as there are any.
+    """
+    ledger = draft.before
+    state = ledger.state
+    seated = {*state.primary, *state.fallback}
+    free = [member for member in ledger.table if member.id not in seated and not draft.validators[member.id].is_barred]
+    drawn = iter(draw_order(free, state.seed + height.to_bytes(8, "big")))
+    primary = tuple(next(drawn, member) if draft.validators[member].is_barred else member for member in state.primary)
+    if primary != state.primary:
+        draft.events.append(CommitteesDrawn(primary, state.fallback))
+    return primary
