@@ -9,6 +9,7 @@ BENCHMARKS = {
     "throughput": "finalized transactions per second and their latency, with fsync and without",
     "idle": "CPU of nodes that have nothing to do",
     "storage": "appending blocks, looking up transactions",
+    "framing": "how often an honest leader is jailed when others suppress its slots",
     "simulator": "virtual seconds per second, and finality on ten regions",
 }
 
