@@ -11,14 +11,17 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import disable_created_metrics
-from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from consensus.leaf import Block
-from consensus.ledger import LedgerChange
-from consensus.ledger.changes import FallbackActivated, FallbackEnded
+from consensus.ledger import Ledger, LedgerChange
+from consensus.ledger.changes import EpochBegan, FallbackActivated, FallbackEnded, Slashed, Tombstoned
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote
 from consensus.types import Commitment, Height, ValidatorId, View
+from sequencer.ledger_log import describe_kind
+from sequencer.operation_codec import KINDS
+from sequencer.standing import STANDINGS, describe_standing
 
 DURATION_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds. From one loopback view to the longest view timer with its back-off."""
@@ -32,8 +35,12 @@ LABEL_VALUES_MAX: Final = 64
 OPEN_PROPOSALS_MAX: Final = 1024
 """Proposals whose decide is still awaited. Far above the undecided chain; orphans are forgotten oldest first."""
 
+VALIDATORS_SHOWN_MAX: Final = 256
+"""Validators with figures of their own: those with the most stake. Anybody can bond a new one, a page must end."""
+
 VOTE_KINDS: Final[dict[type, str]] = {QuorumVote: "quorum", FinalizeVote: "finalize", TimeoutVote: "timeout"}
 VOTE_STATUSES: Final = ("sent", "received")
+OPERATION_OUTCOMES: Final = ("accepted", "refused", "included")
 SUBMISSION_RESULTS: Final = ("accepted", "duplicate", "finalized", "rejected")
 
 # A `_created` series beside each counter doubles the page and tells what nobody asks.
@@ -82,6 +89,7 @@ class NodeMetrics:
         self.fallback_active = Gauge(
             "sequencer_fallback_active", "1 while the fallback committee has the lead.", registry=registry
         )
+        self._make_ledger()
         self.decided_blocks = Counter("sequencer_decided_blocks", "Blocks decided.", registry=registry)
         self.decided_payload_bytes = Counter(
             "sequencer_decided_payload_bytes", "Payload bytes of decided blocks.", registry=registry
@@ -95,6 +103,28 @@ class NodeMetrics:
             buckets=FSYNC_BUCKETS,
             registry=registry,
         )
+
+    def _make_ledger(self) -> None:
+        registry = self.registry
+        self.slashings = BoundedCounter(
+            "sequencer_slashings", "Slashes, by the rule that was broken.", "rule", registry
+        )
+        self.slashed_stake = Counter(
+            "sequencer_slashed_stake", "Stake that was slashed, in the smallest unit.", registry=registry
+        )
+        self.evidence = BoundedCounter(
+            "sequencer_evidence", "Proofs of safety offences in decided leaves, by rule.", "rule", registry
+        )
+        self.epoch_transitions = Counter("sequencer_epoch_transitions", "Epochs that began here.", registry=registry)
+        self.beacon_missed = Counter(
+            "sequencer_beacon_missed", "Epochs whose beacon came too late for their leaves (T4).", registry=registry
+        )
+        operations = Counter(
+            "sequencer_operations", "Stake operations, by kind and outcome.", ["kind", "outcome"], registry=registry
+        )
+        self.operations = {
+            (kind, outcome): operations.labels(kind, outcome) for kind in KINDS for outcome in OPERATION_OUTCOMES
+        }
 
     def _make_votes(self) -> None:
         votes = Counter("sequencer_votes", "Votes, by kind and status.", ["kind", "status"], registry=self.registry)
@@ -156,10 +186,29 @@ class NodeMetrics:
             child.inc()
 
     def on_ledger_change(self, change: LedgerChange) -> None:
-        """S3 to S5: somebody was benched or cleared, or the lead went to the fallback committee or back."""
-        self.ledger_changes.inc(type(change).__name__.lower())
-        if isinstance(change, FallbackActivated | FallbackEnded):
-            self.fallback_active.set(isinstance(change, FallbackActivated))
+        """Sections 6 to 8: each is counted by its kind; what has a figure of its own changes that too."""
+        self.ledger_changes.inc(describe_kind(change))
+        match change:
+            case FallbackActivated():
+                self.fallback_active.set(1)
+            case FallbackEnded():
+                self.fallback_active.set(0)
+            case Slashed(rule=rule, amount=amount):
+                self.slashings.inc(rule)
+                self.slashed_stake.inc(amount)
+            case Tombstoned(rule=rule):
+                self.evidence.inc(rule)
+            case EpochBegan(was_beacon_missing=was_beacon_missing):
+                # An epoch begins in normal mode, whatever the one before ended in.
+                self.fallback_active.set(0)
+                self.epoch_transitions.inc()
+                self.beacon_missed.inc(was_beacon_missing)
+            case _:
+                pass
+
+    def count_operation(self, kind: str, outcome: str) -> None:
+        """One of `KINDS`, and one of `OPERATION_OUTCOMES`: what this node answered, or what decided leaves carry."""
+        self.operations[kind, outcome].inc()
 
     def on_drop(self, reason: str, peer: ValidatorId | None = None, count: int = 1) -> None:
         """`count` frames were dropped. The log says whose they were: a label per peer would be unbounded."""
@@ -173,6 +222,10 @@ class NodeMetrics:
     def watch_peers(self, connected: Callable[[], int]) -> None:
         """Called at each scrape."""
         self.peers_connected.set_function(connected)
+
+    def watch_ledger(self, ledger: Callable[[], Ledger], name_of: Callable[[ValidatorId], str]) -> None:
+        """Epoch, pool and how each validator stands, after the last decided leaf; both are called at each scrape."""
+        self.registry.register(_LedgerFigures(ledger, name_of))
 
     def watch_traffic(self, received: Callable[[], int], sent: Callable[[], int]) -> None:
         """Bytes read from and written to peers; both are called at each scrape."""
@@ -194,6 +247,38 @@ class _Traffic(Collector):
     def collect(self) -> Iterable[Metric]:
         yield CounterMetricFamily("sequencer_network_received_bytes", "Bytes read from peers.", self._received())
         yield CounterMetricFamily("sequencer_network_sent_bytes", "Bytes written to peers.", self._sent())
+
+
+class _LedgerFigures(Collector):
+    """What the ledger holds, read when somebody asks."""
+
+    def __init__(self, ledger: Callable[[], Ledger], name_of: Callable[[ValidatorId], str]) -> None:
+        self._ledger = ledger
+        self._name_of = name_of
+
+    def collect(self) -> Iterable[Metric]:
+        ledger = self._ledger()
+        state = ledger.state
+        yield GaugeMetricFamily("sequencer_epoch", "Epoch that this node is in.", ledger.epoch)
+        yield GaugeMetricFamily("sequencer_insurance_pool", "Tokens in the insurance pool.", state.pool)
+        yield GaugeMetricFamily("sequencer_burned", "Tokens that slashing has burned.", state.burned)
+        yield GaugeMetricFamily("sequencer_total_stake", "Stake of this epoch's table.", ledger.total_stake)
+        standings = {validator.id: describe_standing(validator, ledger).status for validator in state.validators}
+        counts = GaugeMetricFamily("sequencer_validators", "Validators, by how they stand.", labels=["status"])
+        for status in STANDINGS:
+            counts.add_metric([status], list(standings.values()).count(status))
+        yield counts
+        shown = sorted(state.validators, key=lambda validator: (-validator.stake, validator.id))[:VALIDATORS_SHOWN_MAX]
+        statuses = GaugeMetricFamily(
+            "sequencer_validator_status", "1 for how a validator stands.", labels=["validator", "status"]
+        )
+        stakes = GaugeMetricFamily("sequencer_validator_stake", "Bonded stake of a validator.", labels=["validator"])
+        for validator in shown:
+            name = self._name_of(validator.id)
+            statuses.add_metric([name, standings[validator.id]], 1)
+            stakes.add_metric([name], validator.stake)
+        yield statuses
+        yield stakes
 
 
 class BoundedCounter:

@@ -9,10 +9,15 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from sequencer.api.blocks import Blocks
+from sequencer.api.ledger import LedgerRoutes
 from sequencer.api.node_view import NodeView
+from sequencer.api.operations import Operations
 from sequencer.api.problems import Problem, on_client_gone, on_error, on_http_exception, on_problem
+from sequencer.api.records import Records
 from sequencer.api.status import Status
 from sequencer.api.submit import Submit
+from sequencer.api.validators import Validators
+from sequencer.directory import Directory
 
 _GET: Final = ["GET"]
 _POST: Final = ["POST"]
@@ -20,7 +25,10 @@ _POST: Final = ["POST"]
 
 def make_app(node: NodeView, closing: trio.Event) -> Starlette:
     """`closing` tells requests that wait for finality that the node is going down: they answer at once."""
-    submit, blocks, status = Submit(node, closing), Blocks(node), Status(node)
+    directory = Directory(node.network)
+    submit, blocks, status = Submit(node, closing), Blocks(node, directory), Status(node, directory)
+    ledger, validators = LedgerRoutes(node, directory), Validators(node, directory)
+    operations, records = Operations(node, closing), Records(node, directory)
     app = Starlette(
         routes=[
             Route("/v1/transactions", submit.one, methods=_POST),
@@ -29,6 +37,18 @@ def make_app(node: NodeView, closing: trio.Event) -> Starlette:
             Route("/v1/blocks", blocks.range, methods=_GET),
             Route("/v1/blocks/{block_id}", blocks.get, methods=_GET),
             Route("/v1/status", status.status, methods=_GET),
+            Route("/v1/ledger", ledger.ledger, methods=_GET),
+            Route("/v1/accounts/{public_key}", ledger.account, methods=_GET),
+            Route("/v1/committees", ledger.committees, methods=_GET),
+            Route("/v1/schedule", ledger.schedule, methods=_GET),
+            Route("/v1/validators", validators.list, methods=_GET),
+            Route("/v1/validators/{name}", validators.get, methods=_GET),
+            Route("/v1/operations", operations.submit, methods=_POST),
+            Route("/v1/operations", operations.list, methods=_GET),
+            Route("/v1/operations/{id}", operations.find, methods=_GET),
+            Route("/v1/evidence", records.evidence, methods=_GET),
+            Route("/v1/slashings", records.slashings, methods=_GET),
+            Route("/v1/changes", records.changes, methods=_GET),
             Route("/livez", status.livez, methods=_GET),
             Route("/readyz", status.readyz, methods=_GET),
             Route("/metrics", status.metrics, methods=_GET),

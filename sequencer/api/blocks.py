@@ -13,6 +13,7 @@ from sequencer.api.encoding import HASH_DIGITS, JSON_MEDIA_TYPE, parse_hash, to_
 from sequencer.api.node_view import NodeView
 from sequencer.api.parameters import Query, check_accepts_json, parse_integer
 from sequencer.api.problems import BAD_BLOCK_ID, BLOCK_NOT_FOUND, Problem
+from sequencer.directory import Directory
 
 RANGE_BLOCKS_MAX: Final = 100
 """Blocks in one answer, unless `RANGE_PAYLOAD_BYTES_MAX` ends it before."""
@@ -52,12 +53,14 @@ class RangeJson(msgspec.Struct):
 class Blocks:
     """The routes under /v1/blocks."""
 
-    def __init__(self, node: NodeView) -> None:
+    def __init__(self, node: NodeView, directory: Directory) -> None:
         self._node = node
+        self._directory = directory
 
     async def get(self, request: Request) -> Response:
         check_accepts_json(request)
         form = _read_form(Query(request, frozenset({"transactions"})), default="hashes")
+        self._directory.update(self._node.status().ledger)
         block = self._find(request.path_params["block_id"])
         return Response(msgspec.json.encode(self._to_json(block, form)), media_type=JSON_MEDIA_TYPE)
 
@@ -69,6 +72,7 @@ class Blocks:
         limit = query.read_integer("limit", RANGE_BLOCKS_MAX, least=1, most=RANGE_BLOCKS_MAX)
         latest = self._node.storage.latest_height
         blocks = self._node.storage.read_decided(start, blocks_max=limit, bytes_max=RANGE_PAYLOAD_BYTES_MAX)
+        self._directory.update(self._node.status().ledger)
         answer = RangeJson([], None, latest)
         for block in blocks:
             answer.blocks.append(self._to_json(block, form))
@@ -119,7 +123,7 @@ class Blocks:
             epoch=leaf.epoch,
             hash=to_hex(block.commitment),
             parent=to_hex(leaf.parent),
-            proposer=self._node.network.name_of(leaf.proposer),
+            proposer=self._directory.name_of(leaf.proposer),
             timestamp_ms=leaf.timestamp_ms,
             payload_hash=to_hex(leaf.payload),
             payload_bytes=leaf.payload_bytes,

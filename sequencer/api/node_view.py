@@ -8,13 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from consensus.evidence import Evidence
 from consensus.leaf import Block
 from consensus.ledger import Ledger
+from consensus.operations import Operation
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
+from sequencer.ledger_log import ChangeEntry
 from sequencer.mempool import Admission
 from sequencer.metrics import NodeMetrics
 from sequencer.network_config import NetworkConfig
+from sequencer.operation_codec import OperationPlace
 from sequencer.payload import Payload
+from sequencer.schedule_view import Outlook
 from sequencer.storage import TransactionLocation
 
 
@@ -31,7 +36,9 @@ class NodeStatus:
     """View of the last decided leaf."""
     high_qc_view: View
     ledger: Ledger
-    """After the last decided leaf: who has the lead, and who is benched."""
+    """After the last decided leaf, or at the beginning of the epoch that follows it: stake, accounts, who has the lead,
+    and who is benched.
+    """
     is_behind: bool
     """It knows of certified blocks that it has not got."""
     peers: frozenset[ValidatorId]
@@ -102,4 +109,33 @@ class NodeView(Protocol):
 
     def is_ready(self) -> str | None:
         """None when this node has decided and is not behind, else the reason, without a full stop."""
+        ...
+
+    def outlook(self) -> Outlook | None:
+        """From where the next leaders can be told; None while the block that the next proposal extends is missing.
+
+        The parent is the candidate of the current view, once that is here, else the block of the highest QC.
+        """
+        ...
+
+    def submit_operation(self, operation: Operation) -> str | None:
+        """J5: take an operation and pass it on to the leaders. None when it waits now (or did before), else the reason
+        why it cannot, without a full stop.
+        """
+        ...
+
+    def find_operation(self, operation_id: Commitment) -> OperationPlace | None:
+        """One that waits here, or stands in one of the blocks that were decided since this node started."""
+        ...
+
+    def pending_operations(self) -> Sequence[Operation]:
+        """In the order in which they came."""
+        ...
+
+    def pending_evidence(self) -> Sequence[Evidence]:
+        """J4: offences that this node knows of and no decided leaf has punished."""
+        ...
+
+    def recent_changes(self) -> Sequence[ChangeEntry]:
+        """The last changes of the ledger since this node started, oldest first; see `CHANGES_KEPT_MAX`."""
         ...

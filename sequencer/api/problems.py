@@ -34,12 +34,16 @@ BAD_PARAMETER: Final = Kind("bad_parameter", 400, "A query parameter is unknown 
 BAD_HASH: Final = Kind("bad_hash", 400, "That is not a hash")
 BAD_BLOCK_ID: Final = Kind("bad_block_id", 400, "That is neither a height, a block hash nor `latest`")
 BAD_BODY: Final = Kind("bad_body", 400, "The body cannot be read")
+BAD_PUBLIC_KEY: Final = Kind("bad_public_key", 400, "That is not a public key")
 TRANSACTION_EMPTY: Final = Kind("transaction_empty", 400, "The transaction is empty")
 NOT_FOUND: Final = Kind("not_found", 404, "There is no such address")
 BLOCK_NOT_FOUND: Final = Kind("block_not_found", 404, "No such finalized block")
+VALIDATOR_NOT_FOUND: Final = Kind("validator_not_found", 404, "No such validator")
+ACCOUNT_NOT_FOUND: Final = Kind("account_not_found", 404, "No such account")
 METHOD_NOT_ALLOWED: Final = Kind("method_not_allowed", 405, "The address does not take this method")
 NOT_ACCEPTABLE: Final = Kind("not_acceptable", 406, "The answer exists in no form that you accept")
 BODY_TIMEOUT: Final = Kind("body_timeout", 408, "The body did not arrive in time")
+OPERATION_REFUSED: Final = Kind("operation_refused", 409, "The ledger would not take this operation")
 BODY_TOO_LARGE: Final = Kind("body_too_large", 413, "The body is too large")
 BATCH_TOO_LONG: Final = Kind("batch_too_long", 413, "The batch has too many transactions")
 TRANSACTION_TOO_LARGE: Final = Kind("transaction_too_large", 413, "The transaction is too large")
@@ -57,7 +61,9 @@ _BY_STATUS: Final = {
 """For errors that the framework raises itself."""
 
 _ROUTES_HINT: Final = (
-    "Routes begin with /v1/transactions, /v1/blocks, /v1/status; besides /livez, /readyz and /metrics."
+    "Routes begin with /v1/transactions, /v1/blocks, /v1/status, /v1/ledger, /v1/validators, /v1/accounts, "
+    "/v1/committees, /v1/schedule, /v1/operations, /v1/evidence, /v1/slashings, /v1/changes; "
+    "besides /livez, /readyz and /metrics."
 )
 
 

@@ -6,6 +6,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from consensus.epochs import compute_last_height
+from consensus.ledger import Status as LedgerStatus
 from sequencer.api.blocks import RANGE_BLOCKS_MAX
 from sequencer.api.encoding import BATCH_TRANSACTIONS_MAX, JSON_MEDIA_TYPE, to_hex
 from sequencer.api.node_view import NodeView
@@ -13,6 +15,8 @@ from sequencer.api.parameters import Query, check_accepts_json
 from sequencer.api.problems import NOT_READY, Problem
 from sequencer.api.submit import BATCH_BYTES_MAX
 from sequencer.api.waiting import WAIT_SECONDS_MAX
+from sequencer.directory import Directory
+from sequencer.standing import compute_first_height, describe_mode
 
 
 class MempoolJson(msgspec.Struct):
@@ -33,7 +37,8 @@ class LimitsJson(msgspec.Struct):
 class StatusJson(msgspec.Struct):
     """Views and heights are those of this node; `height` is the last finalized one.
 
-    `committee` has the lead, in the order in which it was drawn; whoever is in `benched` sits out its next turns.
+    The epoch ends with `epoch_last_height`. `committee` is the one of the two that has the lead, as it was drawn;
+    whoever is in `benched` sits out its next turns, and who is in `jailed` or `tombstoned` does not lead.
     """
 
     network: str
@@ -42,14 +47,23 @@ class StatusJson(msgspec.Struct):
     version: str
     uptime_s: float
     epoch: int
+    epoch_first_height: int
+    epoch_last_height: int
     view: int
     leader: str | None
     height: int
     decided_view: int
     high_qc_view: int
     mode: Literal["normal", "fallback"]
+    mode_reason: str
     committee: list[str]
+    primary: list[str]
+    fallback: list[str]
     benched: list[str]
+    jailed: list[str]
+    tombstoned: list[str]
+    pool: int
+    burned: int
     behind: bool
     ready: bool
     peers: list[str]
@@ -61,8 +75,9 @@ class StatusJson(msgspec.Struct):
 class Status:
     """The routes /v1/status, /livez, /readyz and /metrics."""
 
-    def __init__(self, node: NodeView) -> None:
+    def __init__(self, node: NodeView, directory: Directory) -> None:
         self._node = node
+        self._directory = directory
 
     async def status(self, request: Request) -> Response:
         check_accepts_json(request)
@@ -89,25 +104,37 @@ class Status:
     def _describe(self) -> StatusJson:
         node, network = self._node, self._node.network
         status = node.status()
+        ledger, state, parameters = status.ledger, status.ledger.state, network.ledger_parameters()
+        self._directory.update(ledger)
+        name_of = self._directory.name_of
         return StatusJson(
             network=network.name,
             network_id=to_hex(network.network_id),
-            validator=network.name_of(node.validator_id),
+            validator=name_of(node.validator_id),
             version=node.version,
             uptime_s=round(status.uptime_seconds, 3),
-            epoch=status.epoch,
+            epoch=ledger.epoch,
+            epoch_first_height=compute_first_height(ledger.epoch, parameters),
+            epoch_last_height=compute_last_height(ledger.epoch, parameters),
             view=status.view,
-            leader=None if status.leader is None else network.name_of(status.leader),
+            leader=None if status.leader is None else name_of(status.leader),
             height=status.decided_height,
             decided_view=status.decided_view,
             high_qc_view=status.high_qc_view,
-            mode="fallback" if status.ledger.state.mode.is_fallback else "normal",
-            committee=[network.name_of(member) for member in status.ledger.committee],
-            benched=[network.name_of(member) for member in sorted(status.ledger.benched)],
+            mode="fallback" if state.mode.is_fallback else "normal",
+            mode_reason=describe_mode(ledger, parameters),
+            committee=list(map(name_of, ledger.committee)),
+            primary=list(map(name_of, state.primary)),
+            fallback=list(map(name_of, state.fallback)),
+            benched=list(map(name_of, sorted(ledger.benched))),
+            jailed=[name_of(entry.id) for entry in state.validators if entry.status is LedgerStatus.JAILED],
+            tombstoned=[name_of(entry.id) for entry in state.validators if entry.status is LedgerStatus.TOMBSTONED],
+            pool=state.pool,
+            burned=state.burned,
             behind=status.is_behind,
             ready=node.is_ready() is None,
-            peers=[network.name_of(peer) for peer in sorted(status.peers)],
-            validators=len(network.validators),
+            peers=list(map(name_of, sorted(status.peers))),
+            validators=len(ledger.table),
             mempool=MempoolJson(status.mempool_transactions, status.mempool_bytes),
             limits=LimitsJson(
                 transaction_bytes_max=network.transactions.transaction_bytes_max,

@@ -1,0 +1,108 @@
+"""What happened: changes of the ledger, slashings among them, and evidence (J4). The node remembers the newest ones."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from consensus.evidence import Evidence, compute_evidence_id
+from sequencer.api.encoding import JSON_MEDIA_TYPE, to_hex
+from sequencer.api.node_view import NodeView
+from sequencer.api.parameters import Query, check_accepts_json
+from sequencer.directory import Directory
+from sequencer.ledger_log import CHANGES_KEPT_MAX, ChangeEntry
+
+_HEIGHT_MAX: Final = 2**63 - 1
+_SLASHING_KINDS: Final = frozenset({"slashed", "jailed", "tombstoned", "released", "unjailed", "compensated"})
+"""Changes by which somebody loses stake or liberty, or gets them back."""
+
+
+class ChangeJson(msgspec.Struct):
+    """`fields` depend on `kind`, validators stand in them by name; `reason` is for people."""
+
+    height: int
+    kind: str
+    fields: Mapping[str, Any]
+    reason: str
+
+
+class ChangesJson(msgspec.Struct):
+    """Oldest first. `complete_from` is the lowest height of which nothing has been forgotten here; null while nothing
+    has happened since the node started.
+    """
+
+    complete_from: int | None
+    changes: list[ChangeJson]
+
+
+class EvidenceJson(msgspec.Struct):
+    """One proof: `rule` is E1 to E5, or `promise`. `height` is that of the leaf with it; while it waits for one, the
+    proof has an `id` instead.
+    """
+
+    offender: str
+    rule: str
+    epoch: int
+    id: str | None
+    height: int | None
+
+
+class EvidenceListJson(msgspec.Struct):
+    """`included` are those that decided leaves have punished since the node started."""
+
+    pending: list[EvidenceJson]
+    included: list[EvidenceJson]
+
+
+class Records:
+    """The routes /v1/changes, /v1/slashings and /v1/evidence."""
+
+    def __init__(self, node: NodeView, directory: Directory) -> None:
+        self._node = node
+        self._directory = directory
+
+    async def changes(self, request: Request) -> Response:
+        return self._answer(request, lambda entry: True)
+
+    async def slashings(self, request: Request) -> Response:
+        return self._answer(request, lambda entry: entry.kind in _SLASHING_KINDS)
+
+    async def evidence(self, request: Request) -> Response:
+        check_accepts_json(request)
+        Query(request)
+        self._directory.update(self._node.status().ledger)
+        included = [
+            msgspec.convert(
+                {
+                    "offender": entry.fields["validator"],
+                    "rule": entry.fields["rule"],
+                    "epoch": entry.fields["offence_epoch"],
+                    "id": None,
+                    "height": entry.height,
+                },
+                EvidenceJson,
+            )
+            for entry in self._node.recent_changes()
+            if entry.kind == "tombstoned"
+        ]
+        answer = EvidenceListJson([self._describe(proof) for proof in self._node.pending_evidence()], included)
+        return Response(msgspec.json.encode(answer), media_type=JSON_MEDIA_TYPE)
+
+    def _answer(self, request: Request, is_wanted: Callable[[ChangeEntry], bool]) -> Response:
+        check_accepts_json(request)
+        query = Query(request, frozenset({"from_height", "limit"}))
+        start = query.read_integer("from_height", 0, least=0, most=_HEIGHT_MAX)
+        limit = query.read_integer("limit", CHANGES_KEPT_MAX, least=1, most=CHANGES_KEPT_MAX)
+        kept = self._node.recent_changes()
+        wanted = [entry for entry in kept if entry.height >= start and is_wanted(entry)][-limit:]
+        shown = [ChangeJson(entry.height, entry.kind, entry.fields, entry.reason) for entry in wanted]
+        # Of the oldest height some changes may have been forgotten, once the memory is full.
+        complete_from = kept[0].height + (len(kept) >= CHANGES_KEPT_MAX) if kept else None
+        return Response(msgspec.json.encode(ChangesJson(complete_from, shown)), media_type=JSON_MEDIA_TYPE)
+
+    def _describe(self, proof: Evidence) -> EvidenceJson:
+        rule = str(type(proof).__struct_config__.tag)
+        offender = self._directory.name_of(proof.offender)
+        return EvidenceJson(offender, rule, proof.epoch, to_hex(compute_evidence_id(proof)), None)

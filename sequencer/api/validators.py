@@ -1,0 +1,158 @@
+"""Validators: what they have at stake, how they stand and why, and how they have led."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from consensus.ledger import Ledger
+from consensus.ledger.state import ValidatorState
+from consensus.stake_table import StakeTable
+from consensus.types import Epoch, ValidatorId
+from sequencer.api.encoding import JSON_MEDIA_TYPE, to_hex
+from sequencer.api.node_view import NodeView
+from sequencer.api.parameters import Query, check_accepts_json, parse_integer
+from sequencer.api.problems import VALIDATOR_NOT_FOUND, Problem
+from sequencer.directory import Directory
+from sequencer.standing import describe_standing
+
+
+class UnbondingJson(msgspec.Struct):
+    """Paid to the owner when `payable_epoch` begins; may be slashed until then."""
+
+    amount: int
+    payable_epoch: int
+
+
+class OffenceJson(msgspec.Struct):
+    """J3: what it had when it was tombstoned, and what it has lost so far for breaking `rule`: E1 to E5, or promise."""
+
+    rule: str
+    epoch: int
+    stake: int
+    slashed: int
+
+
+class LeaderJson(msgspec.Struct):
+    """S3, J1: counted in own slots. `window_misses` of the last `window_slots` were missed; those before its first
+    count as led.
+    """
+
+    missed: int
+    benchings: int
+    bench_turns: int
+    window_slots: int
+    window_misses: int
+    grace: int
+    probation: int
+
+
+class ValidatorJson(msgspec.Struct):
+    """`stake` is bonded now; `weight` is what counts in this epoch's quorums, `weight_next` in the next one's."""
+
+    id: int
+    name: str
+    status: str
+    reason: str | None
+    stake: int
+    weight: int
+    weight_next: int
+    owner: str
+    public_key: str
+    """Of the next stake table that is drawn up."""
+    voting_key: str | None
+    """Of this epoch; null for whoever is not in its stake table."""
+    address: str | None
+    unbonding: list[UnbondingJson]
+    jailed_until: int | None
+    """First epoch in which it may ask to be let out."""
+    offences: int
+    offence: OffenceJson | None
+    leader: LeaderJson
+
+
+class ValidatorsJson(msgspec.Struct):
+    """`total` is the stake of this epoch's table, of which a quorum is more than two thirds."""
+
+    epoch: int
+    total: int
+    validators: list[ValidatorJson]
+
+
+class Validators:
+    """The routes under /v1/validators."""
+
+    def __init__(self, node: NodeView, directory: Directory) -> None:
+        self._node = node
+        self._directory = directory
+
+    async def list(self, request: Request) -> Response:
+        check_accepts_json(request)
+        Query(request)
+        ledger = self._look()
+        table, following = ledger.table, ledger.find_table(Epoch(ledger.epoch + 1))
+        described = [self._describe(validator, ledger, table, following) for validator in ledger.state.validators]
+        answer = ValidatorsJson(ledger.epoch, ledger.total_stake, described)
+        return Response(msgspec.json.encode(answer), media_type=JSON_MEDIA_TYPE)
+
+    async def get(self, request: Request) -> Response:
+        check_accepts_json(request)
+        Query(request)
+        ledger, name = self._look(), request.path_params["name"]
+        validator_id = self._directory.id_of(name)
+        number = parse_integer(name)
+        if validator_id is None and number is not None:
+            validator_id = ValidatorId(number)
+        validator = None if validator_id is None else ledger.validators.get(validator_id)
+        if validator is None:
+            raise Problem(
+                VALIDATOR_NOT_FOUND,
+                f"{name[:80]!r} is no name or number of a validator. GET /v1/validators lists all of them.",
+            )
+        following = ledger.find_table(Epoch(ledger.epoch + 1))
+        answer = self._describe(validator, ledger, ledger.table, following)
+        return Response(msgspec.json.encode(answer), media_type=JSON_MEDIA_TYPE)
+
+    def _look(self) -> Ledger:
+        ledger = self._node.status().ledger
+        self._directory.update(ledger)
+        return ledger
+
+    def _describe(
+        self, validator: ValidatorState, ledger: Ledger, table: StakeTable, following: StakeTable | None
+    ) -> ValidatorJson:
+        status, reason = describe_standing(validator, ledger)
+        record, offence = validator.leader, validator.offence
+        is_member = validator.id in table
+        address = self._directory.address_of(validator.id)
+        return ValidatorJson(
+            id=validator.id,
+            name=self._directory.name_of(validator.id),
+            status=status,
+            reason=reason,
+            stake=validator.stake,
+            weight=_weigh(validator.id, table),
+            weight_next=_weigh(validator.id, following),
+            owner=to_hex(validator.owner),
+            public_key=to_hex(validator.public_key),
+            voting_key=to_hex(table.get_validator(validator.id).public_key) if is_member else None,
+            address=None if address is None else str(address),
+            unbonding=[UnbondingJson(entry.amount, entry.payable) for entry in validator.unbonding],
+            jailed_until=validator.jailed_until if status == "jailed" else None,
+            offences=validator.offences,
+            offence=None
+            if offence is None
+            else OffenceJson(offence.rule, offence.epoch, offence.stake, offence.slashed),
+            leader=LeaderJson(
+                missed=record.missed,
+                benchings=record.benchings,
+                bench_turns=record.bench_turns,
+                window_slots=self._node.network.slashing.leader_window,
+                window_misses=record.window.bit_count(),
+                grace=record.grace,
+                probation=record.probation,
+            ),
+        )
+
+
+def _weigh(validator: ValidatorId, table: StakeTable | None) -> int:
+    return 0 if table is None or validator not in table else table.get_stake(validator)
