@@ -13,6 +13,7 @@ from netsim.byzantine.propose_stale import ProposeStale
 from netsim.byzantine.silent import Silent
 from netsim.byzantine.silent_to_some import SilentToSome
 from netsim.byzantine.stall import Stall
+from netsim.byzantine.vote_unjustified import VoteUnjustified
 from netsim.byzantine.withhold_votes import WithholdVotes
 
 BEHAVIOURS: Final[dict[str, type[Actor]]] = {
@@ -20,6 +21,7 @@ BEHAVIOURS: Final[dict[str, type[Actor]]] = {
     "double_vote": DoubleVote,
     "forget": Forget,
     "propose_stale": ProposeStale,
+    "vote_unjustified": VoteUnjustified,
     "silent": Silent,
     "silent_to_some": SilentToSome,
     "withhold_votes": WithholdVotes,

@@ -11,6 +11,7 @@ from netsim.byzantine.flood_timeouts import FloodTimeouts
 from netsim.byzantine.forget import Forget
 from netsim.byzantine.propose_stale import ProposeStale
 from netsim.byzantine.stall import Stall
+from netsim.byzantine.vote_unjustified import VoteUnjustified
 from netsim.byzantine.withhold_votes import WithholdVotes
 
 _WEIGHTS: tuple[tuple[type[Actor], int], ...] = (
@@ -18,7 +19,8 @@ _WEIGHTS: tuple[tuple[type[Actor], int], ...] = (
     (Equivocate, 4),
     (DoubleVote, 1),
     (Forget, 2),
-    (ProposeStale, 2),
+    (ProposeStale, 1),
+    (VoteUnjustified, 1),
     (FloodTimeouts, 1),
     (WithholdVotes, 2),
 )

@@ -1,32 +1,28 @@
-"""R3c, E5: undo the parent."""
+"""R3c: undo the parent."""
 
 from collections.abc import Iterable
 
-from consensus.leaf import Block, Leaf, compute_leaf_commitment, make_leaf
-from consensus.messages import Message, QuorumProposal, QuorumVote
+from consensus.leaf import Block, Leaf, make_leaf
+from consensus.messages import Message, QuorumProposal
 from consensus.types import Commitment, ValidatorId
 from netsim.byzantine.actor import Actor, Means
 
 
 class ProposeStale(Actor):
-    """Extends the grandparent by its own, older QC, and votes for that: whoever followed would undo the parent."""
+    """Extends the grandparent by its own, older QC: whoever followed would undo the parent."""
 
     def __init__(self, means: Means) -> None:
         super().__init__(means)
-        self._stale: Leaf | None = None
+        self.stale: Leaf | None = None
+        """What it proposed last."""
 
     def send(self, message: Message, to: ValidatorId) -> Iterable[Message]:
-        match message:
-            case QuorumProposal(leaf):
-                self.remember(message)
-                stale = self._make_stale(leaf)
-                if stale is not None:
-                    self._stale = stale
-                    return (self.sign_proposal(stale, b""),)
-            case QuorumVote(epoch, view) if self._stale is not None and self._stale.view == view:
-                return (self.sign_vote(epoch, view, compute_leaf_commitment(self._stale)),)
-            case _:
-                pass
+        if isinstance(message, QuorumProposal):
+            self.remember(message)
+            stale = self._make_stale(message.leaf)
+            if stale is not None:
+                self.stale = stale
+                return (self.sign_proposal(stale, b""),)
         return (message,)
 
     def _make_stale(self, leaf: Leaf) -> Leaf | None:

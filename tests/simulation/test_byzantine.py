@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from consensus.effects import LedgerChanges
 from consensus.evidence import DoubleFinalize, DoubleProposal, DoubleVote, Evidence, find_evidence_flaw
 from consensus.leaf import compute_leaf_commitment
 from consensus.ledger import LeadershipParameters
+from consensus.ledger.changes import Tombstoned
 from consensus.messages import Message, QuorumProposal, QuorumVote, StatusResponse
-from consensus.types import Commitment, Microseconds, ValidatorId
+from consensus.types import Commitment, Height, Microseconds, ValidatorId
 from netsim.byzantine.actor import Means
 from netsim.byzantine.behaviours import BEHAVIOURS, Behaviour
 from netsim.byzantine.flood_timeouts import FloodTimeouts
@@ -21,6 +23,7 @@ from netsim.observer import Observer
 
 SEEDS = range(5)
 LIAR = ValidatorId(0)
+STAKE = 1_000_000
 LINKS = LinkModel(Exponential(2_000, floor_microseconds=200))
 
 
@@ -32,10 +35,17 @@ class Record(Observer):
     reports: list[Evidence] = field(default_factory=list)
     votes: list[QuorumVote] = field(default_factory=list)
     proposals: dict[Commitment, QuorumProposal] = field(default_factory=dict)
+    tombstones: dict[ValidatorId, list[tuple[Height, Tombstoned]]] = field(default_factory=dict)
+    """By node, at which height it has seen whom tombstoned."""
 
     def on_report(self, now: Microseconds, node: ValidatorId, evidence: Evidence) -> None:
         if node not in self.liars:
             self.reports.append(evidence)
+
+    def on_ledger(self, now: Microseconds, node: ValidatorId, changes: LedgerChanges) -> None:
+        for height, described in changes:
+            found = [(height, change) for change in described if isinstance(change, Tombstoned)]
+            self.tombstones.setdefault(node, []).extend(found)
 
     def on_send(self, now: Microseconds, node: ValidatorId, message: Message) -> None:
         if isinstance(message, QuorumProposal):
@@ -49,8 +59,43 @@ def make_cluster(seed: int, behaviour: Behaviour, *, nodes: int = 4, liars: int 
     record = Record(frozenset(byzantine))
     # The liar leads too, and goes on to: whoever proposes in vain would be benched.
     everyone = LeadershipParameters(primary_size=nodes, bench_after=1000)
-    cluster = Cluster(nodes, seed, links=LINKS, leadership=everyone, byzantine=byzantine, observers=(record,))
+    cluster = Cluster(
+        nodes,
+        seed,
+        stakes=[STAKE] * nodes,
+        links=LINKS,
+        leadership=everyone,
+        byzantine=byzantine,
+        observers=(record,),
+    )
     return cluster, record
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("behaviour", "rules"),
+    [
+        ("equivocate", {"E1", "E2", "E3"}),
+        ("double_vote", {"E2", "E3"}),
+        ("forget", {"E4"}),
+        ("vote_unjustified", {"E5"}),
+    ],
+)
+def test_every_safety_offence_ends_in_a_tombstone_at_one_height(behaviour: str, rules: set[str], seed: int) -> None:
+    """J3, J4: noticed by some, included by a leader, checked by every voter; and nobody else is touched."""
+    cluster, record = make_cluster(seed, behaviour)
+    cluster.run_until(lambda: all(map(record.tombstones.get, range(4))), timeout_seconds=120)
+    first = record.tombstones[LIAR][0]
+    assert set(map(len, record.tombstones.values())) == {1}
+    assert all(found == [first] for found in record.tombstones.values())
+    assert first[1].validator == LIAR
+    assert first[1].rule in rules
+    slashed = {one.id: STAKE - one.stake for one in cluster.node(1).replica.chain.ledger.state.validators}
+    assert slashed.pop(LIAR) == STAKE * 3 // 4, "a quarter of the stake, tripled"
+    assert set(slashed.values()) == {0}
+    start = cluster.height
+    cluster.run_until(height=start + 20)
+    assert LIAR not in {block.leaf.proposer for block in cluster.node(1).disk.decided[start + 2 :]}
 
 
 def count_led(cluster: Cluster, leader: ValidatorId) -> int:
