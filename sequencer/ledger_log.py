@@ -49,7 +49,7 @@ _FORMS: Final[Mapping[str, _Form]] = {
     "fallback_ended": _Form("info", "enough leaves without a skipped view: the primary committee has the lead again"),
     "jailed": _Form(
         "warning",
-        "missed {missed} of {slots} own slots {reason}: does not lead, and may ask to come back in epoch {until_epoch}",
+        "missed {missed} of {slots} own slots {cause}: does not lead, and may ask to come back in epoch {until_epoch}",
     ),
     "released": _Form("info", "stays free although it missed as much as others (J2): too little stake would lead"),
     "unjailed": _Form("info", "has served its term and asked to come back: on probation for {probation} leaves"),
@@ -71,6 +71,8 @@ _FORMS: Final[Mapping[str, _Form]] = {
     "validator_exited": _Form("info", "stands in the stake table no more"),
     "committees_drawn": _Form("info", "drawn by stake, with a seed that nobody could choose"),
 }
+_NAMES: Final = {"reason": "cause"}
+"""Of fields that would be taken for what every line says."""
 _EVENTS: Final = {"cleared": "bench_cleared"}
 _BEACON_MISSED: Final = _Form(
     "warning", "the epoch before is final; its beacon came too late, so the hash of its seed takes the beacon's place"
@@ -91,7 +93,7 @@ def describe_change(change: LedgerChange, height: Height, directory: Directory) 
     """
     kind = describe_kind(change)
     shown = {
-        name: _show(getattr(change, name), directory, is_validator=hint is ValidatorId or ValidatorId in get_args(hint))
+        _NAMES.get(name, name): _show(getattr(change, name), hint, directory)
         for name, hint in get_type_hints(type(change)).items()
     }
     match change:
@@ -116,14 +118,15 @@ def _list(kind: str, shown: Mapping[str, object]) -> str:
     return f"{words}: {', '.join(f'{name} {value}' for name, value in shown.items())}" if shown else words
 
 
-def _show(value: Any, directory: Directory, *, is_validator: bool) -> object:
+def _show(value: Any, hint: Any, directory: Directory) -> object:
+    """Numbers of validators can be told from other numbers by their type alone."""
     match value:
-        case tuple() | list():
-            return [_show(item, directory, is_validator=is_validator) for item in value]
+        case tuple():
+            return [_show(item, get_args(hint)[0], directory) for item in value]
         case bool() | str() | None:
             return value
         case int():
-            return directory.name_of(ValidatorId(value)) if is_validator else value
+            return directory.name_of(ValidatorId(value)) if hint is ValidatorId else value
         case bytes():
             return "0x" + value.hex()
         case _:

@@ -16,9 +16,10 @@ from prometheus_client.registry import Collector
 
 from consensus.leaf import Block
 from consensus.ledger import Ledger, LedgerChange
-from consensus.ledger.changes import EpochBegan, FallbackActivated, FallbackEnded, Slashed, Tombstoned
+from consensus.ledger.changes import EpochBegan, Slashed, Tombstoned
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote
 from consensus.types import Commitment, Height, ValidatorId, View
+from sequencer.directory import Directory
 from sequencer.ledger_log import describe_kind
 from sequencer.operation_codec import KINDS
 from sequencer.standing import STANDINGS, describe_standing
@@ -106,6 +107,8 @@ class NodeMetrics:
 
     def _make_ledger(self) -> None:
         registry = self.registry
+        self._ledger_figures = _LedgerFigures()
+        registry.register(self._ledger_figures)
         self.slashings = BoundedCounter(
             "sequencer_slashings", "Slashes, by the rule that was broken.", "rule", registry
         )
@@ -185,22 +188,21 @@ class NodeMetrics:
         if child is not None:
             child.inc()
 
+    def on_ledger(self, ledger: Ledger, directory: Directory) -> None:
+        """The ledger stands so, and is durable. It is looked at when somebody scrapes."""
+        self._ledger_figures.show(ledger, directory)
+        self.fallback_active.set(ledger.state.mode.is_fallback)
+
     def on_ledger_change(self, change: LedgerChange) -> None:
         """Sections 6 to 8: each is counted by its kind; what has a figure of its own changes that too."""
         self.ledger_changes.inc(describe_kind(change))
         match change:
-            case FallbackActivated():
-                self.fallback_active.set(1)
-            case FallbackEnded():
-                self.fallback_active.set(0)
             case Slashed(rule=rule, amount=amount):
                 self.slashings.inc(rule)
                 self.slashed_stake.inc(amount)
             case Tombstoned(rule=rule):
                 self.evidence.inc(rule)
             case EpochBegan(was_beacon_missing=was_beacon_missing):
-                # An epoch begins in normal mode, whatever the one before ended in.
-                self.fallback_active.set(0)
                 self.epoch_transitions.inc()
                 self.beacon_missed.inc(was_beacon_missing)
             case _:
@@ -222,10 +224,6 @@ class NodeMetrics:
     def watch_peers(self, connected: Callable[[], int]) -> None:
         """Called at each scrape."""
         self.peers_connected.set_function(connected)
-
-    def watch_ledger(self, ledger: Callable[[], Ledger], name_of: Callable[[ValidatorId], str]) -> None:
-        """Epoch, pool and how each validator stands, after the last decided leaf; both are called at each scrape."""
-        self.registry.register(_LedgerFigures(ledger, name_of))
 
     def watch_traffic(self, received: Callable[[], int], sent: Callable[[], int]) -> None:
         """Bytes read from and written to peers; both are called at each scrape."""
@@ -252,12 +250,16 @@ class _Traffic(Collector):
 class _LedgerFigures(Collector):
     """What the ledger holds, read when somebody asks."""
 
-    def __init__(self, ledger: Callable[[], Ledger], name_of: Callable[[ValidatorId], str]) -> None:
-        self._ledger = ledger
-        self._name_of = name_of
+    def __init__(self) -> None:
+        self._shown: tuple[Ledger, Directory] | None = None
+
+    def show(self, ledger: Ledger, directory: Directory) -> None:
+        self._shown = ledger, directory
 
     def collect(self) -> Iterable[Metric]:
-        ledger = self._ledger()
+        if self._shown is None:
+            return
+        ledger, directory = self._shown
         state = ledger.state
         yield GaugeMetricFamily("sequencer_epoch", "Epoch that this node is in.", ledger.epoch)
         yield GaugeMetricFamily("sequencer_insurance_pool", "Tokens in the insurance pool.", state.pool)
@@ -274,7 +276,7 @@ class _LedgerFigures(Collector):
         )
         stakes = GaugeMetricFamily("sequencer_validator_stake", "Bonded stake of a validator.", labels=["validator"])
         for validator in shown:
-            name = self._name_of(validator.id)
+            name = directory.name_of(validator.id)
             statuses.add_metric([name, standings[validator.id]], 1)
             stakes.add_metric([name], validator.stake)
         yield statuses

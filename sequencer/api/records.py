@@ -7,7 +7,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from consensus.evidence import Evidence, compute_evidence_id
+from consensus.evidence import Evidence, compute_evidence_id, get_rule
 from sequencer.api.encoding import JSON_MEDIA_TYPE, to_hex
 from sequencer.api.node_view import NodeView
 from sequencer.api.parameters import Query, check_accepts_json
@@ -103,6 +103,5 @@ class Records:
         return Response(msgspec.json.encode(ChangesJson(complete_from, shown)), media_type=JSON_MEDIA_TYPE)
 
     def _describe(self, proof: Evidence) -> EvidenceJson:
-        rule = str(type(proof).__struct_config__.tag)
         offender = self._directory.name_of(proof.offender)
-        return EvidenceJson(offender, rule, proof.epoch, to_hex(compute_evidence_id(proof)), None)
+        return EvidenceJson(offender, get_rule(proof), proof.epoch, to_hex(compute_evidence_id(proof)), None)

@@ -1,12 +1,21 @@
 """The registry of a node: names, bounds, and that each verb changes the figure it is named after."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from consensus.leaf import Block, make_genesis
+from consensus.ledger import Status
+from consensus.ledger.changes import Benched, EpochBegan, Slashed, Tombstoned
+from consensus.ledger.state import LeaderRecord, Mode
 from consensus.messages import LeafRequest, QuorumVote
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
-from sequencer.metrics import LABEL_VALUES_MAX, OPEN_PROPOSALS_MAX, NodeMetrics
+from sequencer.directory import Directory
+from sequencer.metrics import LABEL_VALUES_MAX, OPEN_PROPOSALS_MAX, VALIDATORS_SHOWN_MAX, NodeMetrics
+from sequencer.standing import STANDINGS
+from tests.node.fake_node import FakeNode
 
 
 @pytest.fixture
@@ -130,3 +139,69 @@ def test_decided_and_certified_heights_are_two_figures(metrics: NodeMetrics) -> 
     metrics.on_decide([make_block()], transactions=0, now=0.0)
     assert read(metrics, "sequencer_height") == 9
     assert read(metrics, "sequencer_decided_height") == 0
+
+
+def test_the_ledger_is_read_at_scrape_time(metrics: NodeMetrics) -> None:
+    node = FakeNode()
+    directory = Directory(node.network)
+    assert read(metrics, "sequencer_epoch") is None
+    node.change(pool=30, burned=20)
+    node.change_validator(1, status=Status.JAILED, stake=90)
+    node.change_validator(2, leader=LeaderRecord(missed=2, benchings=1, bench_turns=2))
+    metrics.on_ledger(node.ledger, directory)
+    assert read(metrics, "sequencer_epoch") == 0
+    assert read(metrics, "sequencer_insurance_pool") == 30
+    assert read(metrics, "sequencer_burned") == 20
+    assert read(metrics, "sequencer_total_stake") == 400
+    counts = {status: read(metrics, "sequencer_validators", status=status) for status in STANDINGS}
+    assert counts == {"pending": 0, "active": 2, "jailed": 1, "exiting": 0, "tombstoned": 0, "benched": 1}
+    assert read(metrics, "sequencer_validator_status", validator="n1", status="jailed") == 1
+    assert read(metrics, "sequencer_validator_status", validator="n2", status="benched") == 1
+    assert read(metrics, "sequencer_validator_stake", validator="n1") == 90
+    assert read(metrics, "sequencer_fallback_active") == 0
+    node.change(mode=Mode(is_fallback=True))
+    metrics.on_ledger(node.ledger, directory)
+    assert read(metrics, "sequencer_fallback_active") == 1
+
+
+def test_bonds_of_many_newcomers_cannot_make_the_page_grow_without_bound(metrics: NodeMetrics) -> None:
+    node = FakeNode()
+    first = node.ledger.state.validators[0]
+    many = [msgspec.structs.replace(first, id=ValidatorId(10 + i), stake=1) for i in range(VALIDATORS_SHOWN_MAX)]
+    node.change(validators=(*node.ledger.state.validators, *many))
+    metrics.on_ledger(node.ledger, Directory(node.network, node.ledger))
+    page = metrics.render()[0].decode()
+    assert page.count("sequencer_validator_stake{") == VALIDATORS_SHOWN_MAX
+    assert read(metrics, "sequencer_validator_stake", validator="n3") == 100
+    assert read(metrics, "sequencer_validators", status="active") == VALIDATORS_SHOWN_MAX + 4
+
+
+def test_changes_of_the_ledger_are_counted_by_kind_and_by_rule(metrics: NodeMetrics) -> None:
+    slash = Slashed(ValidatorId(1), "E2", 50, to_reporter=2, to_pool=22, burned=26, reporter=None)
+    missing = EpochBegan(Epoch(2), Commitment(bytes(32)), was_beacon_missing=True, validators=4, total_stake=400)
+    for change in (
+        Benched(ValidatorId(1), 2, 4),
+        slash,
+        replace(slash, rule="J1", amount=7),
+        Tombstoned(ValidatorId(1), "E2", Epoch(1)),
+        missing,
+        replace(missing, was_beacon_missing=False),
+    ):
+        metrics.on_ledger_change(change)
+    assert read(metrics, "sequencer_ledger_changes_total", kind="benched") == 1
+    assert read(metrics, "sequencer_ledger_changes_total", kind="epoch_began") == 2
+    assert read(metrics, "sequencer_slashings_total", rule="E2") == 1
+    assert read(metrics, "sequencer_slashings_total", rule="J1") == 1
+    assert read(metrics, "sequencer_slashed_stake_total") == 57
+    assert read(metrics, "sequencer_evidence_total", rule="E2") == 1
+    assert read(metrics, "sequencer_epoch_transitions_total") == 2
+    assert read(metrics, "sequencer_beacon_missed_total") == 1
+
+
+def test_operations_are_counted_by_kind_and_outcome(metrics: NodeMetrics) -> None:
+    metrics.count_operation("bond", "accepted")
+    metrics.count_operation("bond", "included")
+    metrics.count_operation("rotate-key", "refused")
+    assert read(metrics, "sequencer_operations_total", kind="bond", outcome="included") == 1
+    assert read(metrics, "sequencer_operations_total", kind="rotate-key", outcome="refused") == 1
+    assert read(metrics, "sequencer_operations_total", kind="unbond", outcome="accepted") == 0
