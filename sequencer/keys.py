@@ -9,6 +9,7 @@ the stake table of each epoch says which of the two signs.
 import os
 import secrets
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 from consensus.signatures import Signer
@@ -78,24 +79,24 @@ def get_next_path(path: Path) -> Path:
     return path.with_name(path.name + NEXT_SUFFIX)
 
 
-class Keychain:
-    """The keys of one validator: the one that its settings name, and the one of a rotation where there is one.
+def load_keys(path: Path, name: str, known: Collection[bytes]) -> tuple[Signer, ...]:
+    """Every key that this validator holds: the one at `path`, then that of a rotation where there is one (J5).
 
-    The files are read when a key is asked for, once an epoch, so that one made while the node runs is found.
+    `known` are the public keys that the network file and this node's ledger name for it. Raises `ConfigError` like
+    `load_key`, also when none of the keys is among those.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def find(self, public_key: bytes) -> Signer | None:
-        """The key that this stake table names, or None when it is not here: then the node must not sign.
-
-        Raises `ConfigError` like `read_key`; a file of a rotation need not exist.
-        """
-        following = get_next_path(self._path)
-        paths = (self._path, following) if following.exists() else (self._path,)
-        signers = (read_key(path) for path in paths)
-        return next((signer for signer in signers if signer.public_key == public_key), None)
+    following = get_next_path(path)
+    signers = tuple(read_key(file) for file in (path, following) if file == path or file.exists())
+    if not any(signer.public_key in known for signer in signers):
+        held = ", ".join(signer.public_key.hex() for signer in signers)
+        raise ConfigError(
+            path,
+            None,
+            f'this is not the key of validator "{name}": it belongs to public key {held}, '
+            f"known for it are {', '.join(sorted(key.hex() for key in known)) or 'none'}",
+            "Point `key` in node.toml to the right file",
+        )
+    return signers
 
 
 def _read_private(path: Path) -> str:

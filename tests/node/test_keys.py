@@ -8,7 +8,7 @@ import pytest
 from consensus.signatures import Signer
 from consensus.types import ValidatorId
 from sequencer.config import ConfigError, ValidatorConfig
-from sequencer.keys import Keychain, generate_key, get_next_path, load_key, write_key
+from sequencer.keys import generate_key, get_next_path, load_key, load_keys, write_key
 
 
 @pytest.fixture
@@ -88,22 +88,27 @@ def test_a_folder_is_no_key(tmp_path: Path, signer: Signer) -> None:
         load_key(tmp_path, entry_of(signer))
 
 
-def test_a_keychain_has_the_key_that_the_stake_table_names(key_path: Path, signer: Signer) -> None:
-    """J5: before the rotation takes effect the old key signs, afterwards the new one; each while the other is there."""
-    keychain = Keychain(key_path)
+def test_a_rotation_adds_the_second_key_to_the_first(key_path: Path, signer: Signer) -> None:
+    """J5: the stake table of each epoch says which of them signs."""
     following = generate_key()
-    assert keychain.find(following.public_key) is None
+    assert [each.secret for each in load_keys(key_path, "n0", {signer.public_key})] == [signer.secret]
     write_key(get_next_path(key_path), following)
-    for expected in (signer, following):
-        found = keychain.find(expected.public_key)
-        assert found is not None
-        assert found.secret == expected.secret
-    assert keychain.find(generate_key().public_key) is None
+    for known in (signer, following):
+        found = load_keys(key_path, "n0", {known.public_key})
+        assert [each.secret for each in found] == [signer.secret, following.secret]
 
 
-def test_a_keychain_refuses_a_next_key_that_others_can_read(key_path: Path) -> None:
-    following = generate_key()
-    write_key(get_next_path(key_path), following)
+def test_keys_of_which_the_network_knows_none_are_refused(key_path: Path, signer: Signer) -> None:
+    other = generate_key()
+    with pytest.raises(ConfigError, match='not the key of validator "n0"') as caught:
+        load_keys(key_path, "n0", {other.public_key})
+    assert signer.public_key.hex() in str(caught.value)
+    assert other.public_key.hex() in str(caught.value)
+    assert signer.secret.hex() not in str(caught.value)
+
+
+def test_a_next_key_that_others_can_read_is_refused(key_path: Path, signer: Signer) -> None:
+    write_key(get_next_path(key_path), generate_key())
     get_next_path(key_path).chmod(0o644)
     with pytest.raises(ConfigError, match=r"validator\.key\.next.*mode 0644"):
-        Keychain(key_path).find(following.public_key)
+        load_keys(key_path, "n0", {signer.public_key})
