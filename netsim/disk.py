@@ -178,7 +178,8 @@ class Disk:
         leaves: list[Leaf] = []
         last: Block | None = None
         for block in self._get_decided(height, leaves_max + 1):
-            if last is not None and block.leaf.epoch != last.leaf.epoch:
+            is_beyond = block.leaf.height > height + min(len(leaves) + 1, leaves_max)
+            if is_beyond or (last is not None and block.leaf.epoch != last.leaf.epoch):
                 break
             last = block
             if block.leaf.height > height:

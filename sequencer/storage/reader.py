@@ -140,7 +140,7 @@ class Reader:
         ):
             for commitment, encoded_leaf, encoded_fc in rows:
                 leaf = _decode_leaf(encoded_leaf)
-                if last is not None and leaf.epoch != last.epoch:
+                if leaf.height > height + len(leaves) + 1 or (last is not None and leaf.epoch != last.epoch):
                     break
                 if leaf.height > height:
                     leaves.append(leaf)

@@ -1,9 +1,5 @@
 """What was appended is there after a restart, and peers get what catch-up asks for."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
-
 import pytest
 
 from consensus.catchup import answer
@@ -12,14 +8,11 @@ from consensus.errors import InvariantViolation
 from consensus.leaf import Block
 from consensus.messages import RANGE_BLOCKS_MAX, LeafRequest, LeafResponse, RangeRequest, RangeResponse
 from consensus.types import Commitment, Height
-from sequencer.payload import PayloadCache, compute_hashes
-from sequencer.storage import Storage, StorageError, TransactionLocation, create_database
-from sequencer.storage.sqlite import Durability, SqliteStorage
+from sequencer.payload import compute_hashes
+from sequencer.storage import Storage, StorageError, TransactionLocation
 from tests.node.chain import (
     GENESIS,
-    NETWORK,
     RECORD,
-    VALIDATOR,
     caught_up,
     decided,
     make_block,
@@ -28,26 +21,9 @@ from tests.node.chain import (
     make_record,
     voted,
 )
+from tests.node.database import DURABILITIES, Open, reopen
 
-Open = Callable[[], SqliteStorage]
-
-
-@pytest.fixture(params=["os", "fsync"])
-def open_storage(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Open]:
-    """Opens the database again, after closing the one opened before: a restart in order."""
-    create_database(tmp_path / "node.db", NETWORK, VALIDATOR, RECORD)
-    durability: Durability = request.param
-    with ExitStack() as stack:
-
-        def restart() -> SqliteStorage:
-            stack.close()
-            storage = SqliteStorage(
-                tmp_path / "node.db", NETWORK, VALIDATOR, GENESIS, PayloadCache(entries_max=8), durability
-            )
-            stack.callback(storage.close)
-            return storage
-
-        yield restart
+open_storage = pytest.fixture(params=DURABILITIES)(reopen)
 
 
 def test_a_new_database_holds_the_first_record_and_genesis(open_storage: Open) -> None:

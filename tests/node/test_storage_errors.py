@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from consensus.types import NetworkId, ValidatorId
-from sequencer.payload import PayloadCache
-from sequencer.storage import StorageError, create_database
+from consensus.promises import Promise
+from consensus.types import Commitment, Epoch, NetworkId, ValidatorId, View
+from sequencer.payload import PayloadCache, compute_hashes
+from sequencer.storage import PromiseRow, StorageError, create_database
 from sequencer.storage.schema import read_boot_id
 from sequencer.storage.sqlite import Durability, SqliteStorage
 from tests.node.chain import GENESIS, NETWORK, RECORD, VALIDATOR, decided, make_block, make_chain, make_record, voted
-
-DURABILITIES: tuple[Durability, ...] = ("fsync", "os")
+from tests.node.database import DURABILITIES
 
 
 @pytest.fixture
@@ -199,6 +199,20 @@ async def test_a_failed_write_raises_and_no_other_follows(path: Path, durability
     with open_database(path, durability=durability) as storage:
         assert storage.load().record == make_record(block), "what failed has left no trace"
         await storage.append(voted(large))
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+async def test_a_promise_that_could_not_be_written_stops_the_node_too(path: Path, durability: Durability) -> None:
+    transaction = bytes(10**6)
+    digest = Commitment(compute_hashes([transaction])[0])
+    row = PromiseRow(transaction, Promise(VALIDATOR, Epoch(0), View(1), View(2), digest, b"", b"signature"))
+    with open_database(path, durability=durability) as storage:
+        with no_file_grows(), pytest.raises(StorageError, match="disk"):
+            await storage.append_promises([row])
+        with pytest.raises(StorageError, match="an earlier write failed"):
+            await storage.append(voted(make_block(GENESIS)))
+    with open_database(path, durability=durability) as storage:
+        assert storage.read_promises() == []
 
 
 def test_a_full_disk_is_noticed_at_the_start(path: Path) -> None:
