@@ -71,6 +71,10 @@ class Certifier:
         """E4: its signers may have finalized what it denies. To be told of every verified TC that comes."""
         return _make_reports(self._watch.note_tc(tc))
 
+    def note_timeout(self, vote: TimeoutVote) -> list[Report]:
+        """E4: a verified TimeoutVote of a view that is over counts no more, but its signer may have forgotten."""
+        return _make_reports(self._watch.note_timeout(vote))
+
     def note_unjustified(self, header: LeafHeader) -> list[Report]:
         """E5: whoever votes, or has voted, for this leaf. Its proposer's signature has been checked, its certificates
         need not have been.
@@ -155,7 +159,7 @@ class Certifier:
         """R7: TimeoutVotes of success_threshold make the TC of their view."""
         context, view = self._context, vote.view
         self._timeouts.add(vote)
-        self._findings += _make_reports(self._watch.note_timeout(vote))
+        self._findings += self.note_timeout(vote)
         if self._timeouts.compute_stake(view) < context.stake_table.success_threshold:
             return None
         votes = self._timeouts.get_votes(view)
