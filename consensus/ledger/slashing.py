@@ -104,8 +104,9 @@ def distribute(
     An account that reports a validator of its own gets nothing for it.
     """
     to_reporter, account = 0, None
-    if reporter is not None and draft.validators[reporter].owner != draft.validators[offender].owner:
-        account = draft.validators[reporter].owner
+    witness = None if reporter is None else draft.validators.get(reporter)
+    if witness is not None and witness.owner != draft.validators[offender].owner:
+        account = witness.owner
         to_reporter = amount * parameters.reporter_fraction_ppm // PPM
         draft.credit(account, to_reporter)
     to_pool = amount * parameters.pool_fraction_ppm // PPM

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from consensus.effects import Drop, LedgerAdvanced
 from consensus.events import PeerLost
 from consensus.leaf import Block
-from consensus.ledger import LeadershipParameters, Ledger, LedgerState, apply_leaf
-from consensus.ledger import describe_changes
+from consensus.ledger import LeadershipParameters, Ledger, LedgerState, apply_leaf, describe_changes
 from consensus.ledger.changes import Benched, Cleared, FallbackActivated, FallbackEnded
 from consensus.ledger.committees import draw_committees
 from consensus.ledger.state import LeaderRecord
