@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from consensus.certificates import FinalityCertificate
-from consensus.leaf import Block, Leaf, encode_leaf
+from consensus.leaf import Block, EpochProof, Leaf, encode_leaf
 from consensus.messages import (
     RANGE_BLOCKS_MAX,
     RANGE_PATH_MAX,
@@ -11,10 +11,11 @@ from consensus.messages import (
     LeafResponse,
     RangeRequest,
     RangeResponse,
+    Snapshot,
     SnapshotRequest,
     StorageRequest,
 )
-from consensus.types import Commitment, Height
+from consensus.types import Commitment, Epoch, Height
 
 RANGE_BYTES_MAX = 4 * 1024 * 1024
 """Payload bytes in one answer, give or take the last block: two full payloads. With the two bounds below, and the
@@ -46,28 +47,36 @@ class BlockSource(Protocol):
         self, height: Height, *, leaves_max: int
     ) -> tuple[tuple[Leaf, ...], FinalityCertificate] | None:
         """The leaves above `height` up to the nearest one with an FC, and that FC; no leaves when `height` has one
-        itself.
+        itself. All of one epoch: at its end closing leaves may be among them (T2).
 
         None when there is none within `leaves_max`.
         """
         ...
 
+    def read_epoch_proof(self, epoch: Epoch) -> EpochProof | None:
+        """T2: the proof that this epoch is over; None when it is not, or not known here."""
+        ...
 
-def answer(request: StorageRequest, source: BlockSource) -> LeafResponse | RangeResponse | None:
+    def read_snapshot(self, epoch: Epoch) -> Snapshot | None:
+        """T5: what the ledger held at the end of this epoch; None when it is not over, or not known here."""
+        ...
+
+
+def answer(request: StorageRequest, source: BlockSource) -> LeafResponse | RangeResponse | Snapshot | None:
     """None when this node has nothing to offer. Genesis is never served: everyone computes it."""
     match request:
         case LeafRequest(leaf=commitment):
             block = source.read_block(commitment)
             return None if block is None else LeafResponse(block.leaf, block.payload)
-        case SnapshotRequest():
-            return None
+        case SnapshotRequest(epoch=epoch):
+            return source.read_snapshot(epoch)
         case RangeRequest(from_height=from_height):
             blocks = source.read_decided(
                 Height(max(1, from_height)), blocks_max=RANGE_BLOCKS_MAX, bytes_max=RANGE_BYTES_MAX
             )
             if not blocks:
                 return None
-            blocks = _trim(blocks)
+            blocks = _trim([block for block in blocks if block.leaf.epoch == blocks[0].leaf.epoch])
             proof = source.read_finality_proof(blocks[-1].leaf.height, leaves_max=RANGE_PATH_MAX)
             if proof is None:
                 return None

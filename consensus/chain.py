@@ -21,6 +21,8 @@ class Chain:
         self.tip = tip
         self.ledger = ledger
         """After the tip."""
+        self.ledger_before = ledger
+        """After the tip's parent, once a block has been decided here."""
         self._parameters = parameters
         self._blocks: dict[Commitment, Block] = {}
         self._ledgers: dict[Commitment, Ledger] = {}
@@ -89,7 +91,7 @@ class Chain:
             changes = describe_changes(self.ledger, after, leaf.view - parent.leaf.view - 1)
             if changes:
                 told.append((leaf.height, tuple(changes)))
-            self.tip, self.ledger = block, after
+            self.tip, self.ledger_before, self.ledger = block, self.ledger, after
         kept: dict[Commitment, Block] = {}
         for commitment, block in self._blocks.items():  # parents stand before their children
             if block.leaf.parent in kept or block.leaf.parent == self.tip.commitment:

@@ -1,9 +1,11 @@
 """The fixed facts of one epoch that every rule may look at (T1)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from consensus.certificates import QuorumCertificate, make_genesis_certificate
+from consensus.epochs import EpochStart, compute_last_height
 from consensus.leaf import Block, make_genesis
 from consensus.ledger import Account, Ledger, LedgerParameters, Profile, make_genesis_ledger
 from consensus.parameters import ConsensusParameters
@@ -28,8 +30,8 @@ class EpochContext:
     """What the ledger holds before the epoch's first leaf."""
     parameters: ConsensusParameters
     ledger_parameters: LedgerParameters
-    previous: "EpochContext | None" = None
-    """The epoch before, as far as it is known here: it verifies the proof that this one may begin."""
+    start: EpochStart | None = None
+    """Why this epoch may begin; None in the first one."""
 
     @classmethod
     def start_network(
@@ -44,7 +46,7 @@ class EpochContext:
         profiles: Mapping[ValidatorId, Profile] | None = None,
         owners: Mapping[ValidatorId, bytes] | None = None,
         accounts: Iterable[Account] = (),
-    ) -> "EpochContext":
+    ) -> Self:
         """The first epoch of a network, with the genesis block that all its nodes compute."""
         ledger = make_genesis_ledger(
             stake_table,
@@ -57,6 +59,17 @@ class EpochContext:
         genesis = make_genesis(FIRST_EPOCH, genesis_time_ms, ledger.commitment)
         return cls(network_id, FIRST_EPOCH, stake_table, scheme, genesis, ledger, parameters, ledger_parameters)
 
+    def follow(self, start: EpochStart) -> "EpochContext":
+        """The epoch that begins like this, of the same network."""
+        return replace(
+            self,
+            epoch=start.ledger.epoch,
+            stake_table=start.ledger.table,
+            genesis=start.block,
+            genesis_ledger=start.ledger,
+            start=start,
+        )
+
     @property
     def genesis_qc(self) -> QuorumCertificate:
         """Certifies the genesis block by definition; the `justify_qc` of the first leaf."""
@@ -67,7 +80,10 @@ class EpochContext:
         """T2: the last height that is decided in this epoch; leaves above it only close the epoch."""
         return compute_last_height(self.epoch, self.ledger_parameters)
 
+    def is_closing(self, height: Height) -> bool:
+        """T2: leaves above the last height carry nothing, are never decided and only prove the last one final."""
+        return height > self.last_height
 
-def compute_last_height(epoch: Epoch, parameters: LedgerParameters) -> Height:
-    """T2: an epoch ends at a multiple of `epoch_blocks`."""
-    return Height((epoch + 1) * parameters.epochs.epoch_blocks)
+    def is_first(self, height: Height) -> bool:
+        """Whether a leaf at this height begins an epoch that follows another one: it carries the proof."""
+        return self.start is not None and height == self.genesis.leaf.height + 1

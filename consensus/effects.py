@@ -17,7 +17,7 @@ from consensus.leaf import Block
 from consensus.ledger import Ledger, LedgerChange
 from consensus.messages import Message
 from consensus.safety import SafetyRecord
-from consensus.types import Commitment, Height, Microseconds, ValidatorId, View
+from consensus.types import Commitment, Epoch, Height, Microseconds, ValidatorId, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,22 @@ class CheckPayload:
 
     block: Block
     ancestors: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeBeacon:
+    """T4: compute this epoch's beacon off the consensus path, and answer with `BeaconComputed`."""
+
+    epoch: Epoch
+    origin: Commitment
+
+
+@dataclass(frozen=True, slots=True)
+class SendEpochEnd:
+    """T2: somebody still speaks in an epoch that is over; send it the proof of that from storage."""
+
+    to: ValidatorId
+    epoch: Epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +172,8 @@ Effect: TypeAlias = (
     | SetTimer
     | BuildPayload
     | CheckPayload
+    | ComputeBeacon
+    | SendEpochEnd
     | Decide
     | LedgerAdvanced
     | BeginEpoch

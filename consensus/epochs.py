@@ -7,7 +7,8 @@ of it agree.
 from dataclasses import dataclass
 
 from consensus.leaf import Block, EpochProof
-from consensus.ledger import Ledger
+from consensus.ledger import Ledger, LedgerParameters
+from consensus.types import Epoch, Height
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +23,13 @@ class EpochStart:
     """The state after that block's parent: what the block itself commits to."""
     ledger: Ledger
     """The state before the new epoch's first leaf: after the block and the roll-over."""
+
+
+def compute_last_height(epoch: Epoch, parameters: LedgerParameters) -> Height:
+    """T2: an epoch ends at a multiple of `epoch_blocks`."""
+    return Height((epoch + 1) * parameters.epochs.epoch_blocks)
+
+
+def compute_epoch(height: Height, parameters: LedgerParameters) -> Epoch:
+    """The epoch that decides this height; genesis counts into the first."""
+    return Epoch(max(0, height - 1) // parameters.epochs.epoch_blocks)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from consensus.messages import SingleMessage
-from consensus.types import Commitment, ValidatorId, View
-from consensus.validation import Deferred, Verified
+from consensus.leaf import BeaconResult
+from consensus.operations import Operation
+from consensus.types import Commitment, Epoch, ValidatorId, View
+from consensus.validation import Item
 
 
 class Timer(Enum):
@@ -29,7 +30,7 @@ class Received:
     """A message that validation let through, from a validator whose identity the transport has proven."""
 
     sender: ValidatorId
-    item: Verified[SingleMessage] | Deferred
+    item: Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +69,29 @@ class TransactionsWaiting:
     """This node holds transactions that no undecided block has, so an honest leader has no reason to stay idle (L6)."""
 
 
-Event: TypeAlias = Started | Received | TimerFired | PeerLost | PayloadBuilt | PayloadReady | TransactionsWaiting
+@dataclass(frozen=True, slots=True)
+class BeaconComputed:
+    """The answer to `ComputeBeacon` (T4); ignored when its epoch is over."""
+
+    epoch: Epoch
+    result: BeaconResult
+
+
+@dataclass(frozen=True, slots=True)
+class OperationSubmitted:
+    """A stake operation came in at this node (J5): it is passed on to the others until a leaf has it."""
+
+    operation: Operation
+
+
+Event: TypeAlias = (
+    Started
+    | Received
+    | TimerFired
+    | PeerLost
+    | PayloadBuilt
+    | PayloadReady
+    | TransactionsWaiting
+    | BeaconComputed
+    | OperationSubmitted
+)

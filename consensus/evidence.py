@@ -125,6 +125,11 @@ def make_pair(
     return kind(offender, epoch, view, first, second)
 
 
+def get_rule(evidence: Evidence) -> str:
+    """E1 to E5, or `promise`: what was broken, for logs and metrics."""
+    return str(evidence.__struct_config__.tag)
+
+
 def compute_evidence_id(evidence: Evidence) -> Commitment:
     """Names a proof, for pools and people."""
     return Commitment(sha256(_TAG + _encode(evidence)).digest())

@@ -159,6 +159,19 @@ class Snapshot(_Message, frozen=True, tag=16):
     ledger: Annotated[bytes, Meta(max_length=SNAPSHOT_BYTES_MAX)]
 
 
+class ProposalEcho(_Message, frozen=True, tag=17):
+    """To somebody who voted for another leaf in this view: the leader signed this one too, as far as the sender knows.
+
+    A leader that tells different leaves to different validators is found out although nobody got two proposals (E1).
+    """
+
+    epoch: WireEpoch
+    view: WireView
+    leaf: WireCommitment
+    proposer: WireValidatorId
+    signature: WireSignature
+
+
 Vote: TypeAlias = QuorumVote | FinalizeVote
 SingleMessage: TypeAlias = (
     QuorumProposal
@@ -171,6 +184,7 @@ SingleMessage: TypeAlias = (
     | OperationNotice
     | EpochEnd
     | Snapshot
+    | ProposalEcho
 )
 """What is seldom enough to be checked whole on arrival; votes are not."""
 ReplicaMessage: TypeAlias = SingleMessage | Vote

@@ -25,6 +25,10 @@ class Pacemaker:
         self._recent_view_duration = 0
         self._proposal_at: Microseconds | None = None
 
+    def inherit(self, former: "Pacemaker") -> None:
+        """A view of this epoch takes as long as one of the epoch before."""
+        self._recent_view_duration = former._recent_view_duration
+
     def enter(self, view: View, now: Microseconds, *, timed_out: bool) -> None:
         """A new view has begun; unless the last one timed out, its duration is a sample."""
         if not timed_out and self._proposal_at is not None and view == self.view + 1:

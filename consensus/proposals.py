@@ -2,16 +2,19 @@
 (E1).
 """
 
+from consensus.beacon import is_beacon_right
 from consensus.certificates import QuorumCertificate, TimeoutCertificate
 from consensus.chain import Chain
 from consensus.context import EpochContext
+from consensus.docket import Docket
 from consensus.effects import BuildPayload, CheckPayload, Drop, Effect, Report
 from consensus.errors import InvariantViolation
 from consensus.evidence import DoubleProposal, SignedLeaf, make_pair
-from consensus.leaf import Block, compute_leaf_commitment, make_leaf
-from consensus.messages import QuorumProposal
+from consensus.leaf import BeaconResult, Block, Leaf, make_leaf
+from consensus.ledger import Ledger
+from consensus.messages import ProposalEcho
 from consensus.schedule import LeaderSchedule
-from consensus.types import Commitment, Microseconds, ValidatorId, View
+from consensus.types import Commitment, Height, Microseconds, ValidatorId, View
 from consensus.validation import find_flaw
 
 UNDECIDED_BYTES_MAX = 64 * 1024 * 1024
@@ -29,19 +32,24 @@ class Proposals:
     on the parent: until that is here, an impostor's proposal must not crowd out the leader's.
     """
 
-    def __init__(self, context: EpochContext, schedule: LeaderSchedule, chain: Chain) -> None:
+    def __init__(self, context: EpochContext, schedule: LeaderSchedule, chain: Chain, docket: Docket) -> None:
         self._context = context
         self._schedule = schedule
         self._chain = chain
-        self._proposal: QuorumProposal | None = None
-        self._waiting: dict[ValidatorId, tuple[QuorumProposal, Block]] = {}
-        self._is_reported = False
+        self._docket = docket
+        self._waiting: dict[ValidatorId, Block] = {}
+        self._signed: dict[tuple[View, ValidatorId], SignedLeaf] = {}
+        self._reported: set[tuple[View, ValidatorId]] = set()
         self.candidate: Block | None = None
+        self.beacon: BeaconResult | None = None
+        """This epoch's, once it has been computed here (T4)."""
 
-    def start_view(self) -> None:
-        self._proposal = self.candidate = None
+    def start_view(self, view: View) -> None:
+        """What was signed in the view before is kept: its second proposal may come late."""
+        self.candidate = None
         self._waiting.clear()
-        self._is_reported = False
+        self._signed = {key: signed for key, signed in self._signed.items() if key[0] >= view - 1}
+        self._reported = {key for key in self._reported if key[0] >= view - 1}
 
     def compute_leader(self, view: View, high_qc: QuorumCertificate) -> ValidatorId | None:
         """Who may extend the leaf of `high_qc` in this view; None while that leaf is missing here."""
@@ -50,12 +58,20 @@ class Proposals:
             return None
         return self._schedule.leader(view, parent.leaf, self._chain.get_ledger(parent.commitment))
 
+    def compute_next_leaders(self, view: View, high_qc: QuorumCertificate, count: int) -> tuple[ValidatorId, ...]:
+        """Of the views from `view` on, without the current one once its proposal is here; each leader once."""
+        first = view if self.candidate is None else view + 1
+        leaders = (self.compute_leader(View(number), high_qc) for number in range(first, first + count))
+        return tuple(dict.fromkeys(leader for leader in leaders if leader is not None))
+
     def request_payload(self, view: View, high_qc: QuorumCertificate, deadline: Microseconds) -> BuildPayload:
         """R2, L6: what the leader needs to know of the node's transactions; the leaf of `high_qc` must be here."""
         ancestors = self._chain.compute_path(high_qc.leaf)
         if ancestors is None:
             raise InvariantViolation(f"asked to lead view {view} without the block of its high_qc")
-        is_full = self._chain.undecided_bytes >= UNDECIDED_BYTES_MAX
+        parent = ancestors[-1] if ancestors else self._chain.tip
+        is_closing = self._context.is_closing(Height(parent.leaf.height + 1))
+        is_full = is_closing or self._chain.undecided_bytes >= UNDECIDED_BYTES_MAX
         bytes_max = 0 if is_full else self._context.parameters.payload_bytes_max
         return BuildPayload(view, high_qc.leaf, ancestors, bytes_max, deadline)
 
@@ -72,6 +88,10 @@ class Proposals:
         parent = self._chain.get(high_qc.leaf)
         if parent is None:
             return None
+        context, height = self._context, Height(parent.leaf.height + 1)
+        ledger = self._chain.get_ledger(parent.commitment)
+        is_closing = context.is_closing(height)
+        operations, evidence = ((), ()) if is_closing else self._docket.select(ledger)
         leaf = make_leaf(
             parent,
             epoch=self._context.epoch,
@@ -79,63 +99,90 @@ class Proposals:
             proposer=proposer,
             timestamp_ms=now // 1000,
             payload=payload,
-            ledger=self._chain.get_ledger(parent.commitment).commitment,
+            ledger=ledger.commitment,
             justify_qc=high_qc,
             timeout_certificate=tc,
+            operations=operations,
+            evidence=evidence,
+            beacon=self.beacon if ledger.state.beacon is None and not is_closing and self._is_late(height) else None,
+            epoch_proof=context.start.proof if context.start is not None and context.is_first(height) else None,
         )
-        return Block(leaf, payload)
+        return Block(leaf, b"" if is_closing else payload)
 
-    def adopt(self, proposal: QuorumProposal, block: Block) -> None:
+    def adopt(self, block: Block) -> None:
         """This replica's own proposal needs no judging."""
-        self._proposal, self.candidate = proposal, block
+        self.candidate = block
         self._chain.add(block)
 
-    def consider(self, sender: ValidatorId, proposal: QuorumProposal, block: Block, now: Microseconds) -> list[Effect]:
+    def note_signed(self, view: View, proposer: ValidatorId, signed: SignedLeaf) -> list[Effect]:
+        """E1: two leaves that one validator proposed in one view are an offence, valid or not; reported once."""
+        key = (view, proposer)
+        first = self._signed.setdefault(key, signed)
+        if first.leaf == signed.leaf or key in self._reported:
+            return []
+        self._reported.add(key)
+        return [Report(make_pair(DoubleProposal, proposer, self._context.epoch, view, first, signed))]
+
+    def make_echo(self, view: View, voted: Commitment) -> ProposalEcho | None:
+        """What to tell somebody who voted for this leaf, when another one of its view is the candidate here (E1)."""
+        block = self.candidate
+        if block is None or block.leaf.view != view or block.commitment == voted:
+            return None
+        proposer = block.leaf.proposer
+        signed = self._signed.get((view, proposer))
+        if signed is None or signed.leaf != block.commitment:
+            return None
+        return ProposalEcho(self._context.epoch, view, signed.leaf, proposer, signed.signature)
+
+    def consider(self, sender: ValidatorId, block: Block, now: Microseconds) -> list[Effect]:
         """R3b: the leaf must be valid on its parent; the application then has the last word about the payload.
 
         A flawed proposal leaves no trace, so the leader's own is still welcome after it.
         """
         parent = self._chain.get(block.leaf.parent)
         if parent is None:
-            self._waiting.setdefault(block.leaf.proposer, (proposal, block))
+            self._waiting.setdefault(block.leaf.proposer, block)
             return []
         ledger = self._chain.get_ledger(parent.commitment)
         leader = self._schedule.leader(block.leaf.view, parent.leaf, ledger)
         flaw = find_flaw(block.leaf, parent.leaf, leader, ledger.commitment, now, self._context)
+        flaw = flaw or self._find_body_flaw(block.leaf, ledger)
         if flaw is not None:
             return [Drop(sender, "bad_leaf", flaw)]
-        if self._proposal is not None:
-            return self._compare(self._proposal, proposal)
+        if self.candidate is not None:
+            return []
         if block.payload and self._chain.undecided_bytes >= UNDECIDED_BYTES_JUDGED_MAX:
             return [Drop(sender, "too_much_undecided", f"{block}, with {self._chain.undecided_bytes} bytes undecided")]
         ancestors = self._chain.compute_path(block.leaf.parent) or ()
-        self.adopt(proposal, block)
+        self.adopt(block)
         return [CheckPayload(block, ancestors)]
 
     def reconsider(self, now: Microseconds) -> list[Effect]:
         """Blocks have arrived: judge what waited for its parent."""
         waiting, self._waiting = self._waiting, {}
-        return [
-            effect
-            for proposer, (proposal, block) in waiting.items()
-            for effect in self.consider(proposer, proposal, block, now)
-        ]
+        return [effect for proposer, block in waiting.items() for effect in self.consider(proposer, block, now)]
 
     def take_waiting(self, commitment: Commitment) -> Block | None:
         """A block that waits for its parent and was certified meanwhile: worth keeping when its view is over."""
-        for proposer, (_, block) in self._waiting.items():
+        for proposer, block in self._waiting.items():
             if block.commitment == commitment:
                 del self._waiting[proposer]
                 return block
         return None
 
-    def _compare(self, first: QuorumProposal, second: QuorumProposal) -> list[Effect]:
-        """E1: reported once; the same proposal again is no offence."""
-        if first.leaf == second.leaf or self._is_reported:
-            return []
-        self._is_reported = True
-        leaf = first.leaf
-        halves = [
-            SignedLeaf(compute_leaf_commitment(proposal.leaf), proposal.signature) for proposal in (first, second)
-        ]
-        return [Report(make_pair(DoubleProposal, leaf.proposer, leaf.epoch, leaf.view, *halves))]
+    def _is_late(self, height: Height) -> bool:
+        """T4: from the middle of the epoch on everyone has had time to compute the beacon and can check it at once."""
+        return height > self._context.last_height - self._context.ledger_parameters.epochs.epoch_blocks // 2
+
+    def _find_body_flaw(self, leaf: Leaf, ledger: Ledger) -> str | None:
+        """R3b: operations (J5), evidence (J4) and the beacon's result (T4), on top of the state after the parent."""
+        if leaf.beacon is not None:
+            if ledger.state.beacon is not None:
+                return "the beacon's result stands in an earlier leaf of this epoch"
+            if leaf.beacon != self.beacon and not is_beacon_right(
+                self._context.genesis.commitment, leaf.beacon, self._context.ledger_parameters.epochs
+            ):
+                return "the beacon's result is wrong"
+        if leaf.operations or leaf.evidence:
+            return self._docket.admission.find_flaw(ledger, leaf)
+        return None

@@ -11,13 +11,11 @@ The order in which one QC is used is part of the safety argument and stands in `
 from collections.abc import Sequence
 from typing import assert_never
 
-from consensus.certificates import FinalityCertificate, QuorumCertificate, TimeoutCertificate, decode_signers
-from consensus.certifier import Certifier
-from consensus.chain import Chain
-from consensus.context import EpochContext
+from consensus.certificates import FinalityCertificate, QuorumCertificate, TimeoutCertificate
 from consensus.effects import (
     Broadcast,
     CheckPayload,
+    ComputeBeacon,
     Decide,
     Drop,
     Effect,
@@ -30,7 +28,9 @@ from consensus.effects import (
 )
 from consensus.errors import InvariantViolation, Unsafe
 from consensus.events import (
+    BeaconComputed,
     Event,
+    OperationSubmitted,
     PayloadBuilt,
     PayloadReady,
     PeerLost,
@@ -40,99 +40,44 @@ from consensus.events import (
     TimerFired,
     TransactionsWaiting,
 )
-from consensus.fetch import Fetcher
-from consensus.leaf import Block
-from consensus.ledger import Ledger
+from consensus.evidence import SignedLeaf
+from consensus.leaf import Block, EpochProof, Leaf
 from consensus.messages import (
+    EpochEnd,
+    EvidenceNotice,
     LeafResponse,
+    OperationNotice,
+    ProposalEcho,
     QuorumProposal,
+    QuorumVote,
     RangeResponse,
     SingleMessage,
+    Snapshot,
     StatusRequest,
     StatusResponse,
     TimeoutVote,
     Vote,
 )
-from consensus.pacemaker import Pacemaker
-from consensus.peers import Peers
-from consensus.proposals import Proposals
-from consensus.safety import EntryCertificate, SafetyRules
-from consensus.schedule import LeaderSchedule
-from consensus.types import Commitment, Height, Microseconds, ValidatorId, View
-from consensus.validation import Deferred, MessageValidator, Verified
+from consensus.safety import EntryCertificate
+from consensus.standing import Standing
+from consensus.types import Commitment, Microseconds, ValidatorId, View
+from consensus.validation import Deferred, Foreign, Item, Unjustified
 
 
-class Replica:
+class Replica(Standing):
     """The pure state machine behind a node. Nothing in it awaits, reads a clock or draws a random number."""
 
-    def __init__(
-        self,
-        context: EpochContext,
-        schedule: LeaderSchedule,
-        validator: MessageValidator,
-        safety: SafetyRules,
-        *,
-        tip: Block,
-        ledger: Ledger,
-        tip_fc: FinalityCertificate | None,
-        undecided: Sequence[Block],
-    ) -> None:
-        self._context = context
-        self._table = context.stake_table
-        self._parameters = context.parameters
-        self._safety = safety
-        self._id = safety.validator_id
-        self.chain = Chain(tip, ledger, context.ledger_parameters, undecided)
-        self._fc = tip_fc
-        self._pacemaker = Pacemaker(context.parameters, View(safety.record.entry.view + 1))
-        self._fetcher = Fetcher(self.chain, self._id, self._table.ids, context.parameters.fetch_interval)
-        self._proposals = Proposals(context, schedule, self.chain)
-        self._certifier = Certifier(context, validator)
-        self._peers = Peers(context.parameters.fetch_interval)
-        self._pending_fc: FinalityCertificate | None = None
-        self._is_building = False
-        self._has_decided = False
-        self._now = Microseconds(0)
-        self._effects: list[Effect] = []
-
-    @property
-    def view(self) -> View:
-        return self._pacemaker.view
-
-    @property
-    def leader(self) -> ValidatorId | None:
-        """Leader of the current view; None while the block that it extends is missing here."""
-        return self._proposals.compute_leader(self.view, self.high_qc)
-
-    @property
-    def tip(self) -> Block:
-        """The last decided block."""
-        return self.chain.tip
-
-    @property
-    def high_qc(self) -> QuorumCertificate:
-        return self._safety.record.high_qc
-
-    @property
-    def high_block(self) -> Block | None:
-        """The block that `high_qc` certifies, once it is here."""
-        return self.chain.get(self.high_qc.leaf)
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether decided blocks are known to be missing here."""
-        return self._fetcher.is_catching_up or self._pending_fc is not None
-
-    def compute_next_leaders(self, count: int) -> tuple[ValidatorId, ...]:
-        """Who proposes next, as far as is known; the current leader first, while its proposal is awaited."""
-        first = self.view if self._proposals.candidate is None else self.view + 1
-        leaders = (self._proposals.compute_leader(View(view), self.high_qc) for view in range(first, first + count))
-        return tuple(dict.fromkeys(leader for leader in leaders if leader is not None))
+    def inherit(self, former: "Replica") -> None:
+        """What the epoch before has taught about the network: how long a view takes, and whose connection is gone."""
+        self._pacemaker.inherit(former._pacemaker)
+        self._peers.lost |= former._peers.lost
 
     def handle(self, event: Event, now: Microseconds) -> list[Effect]:
         """Run one event to completion; `now` must not decrease. An input that is not valid changes nothing."""
         self._now = now
         self._effects = effects = list[Effect]()
+        if self.epoch_proof is not None:
+            return effects
         match event:
             case Received(sender, item):
                 self._on_received(sender, item)
@@ -150,8 +95,13 @@ class Replica:
                     self._emit(SetTimer(Timer.VIEW, self._pacemaker.deadline))
             case Started():
                 self._on_started()
+            case BeaconComputed(epoch, result):
+                self._proposals.beacon = result if epoch == self._context.epoch else None
+            case OperationSubmitted():
+                pass  # the docket's, not the replica's
             case _:
                 assert_never(event)
+        effects += self._certifier.take_findings()
         effects += self._fetcher.take_requests(now, self._peers.lost)
         return effects
 
@@ -164,6 +114,7 @@ class Replica:
             if vote is not None:  # behind a sync: a process that was killed may have left its record unsynced
                 self._persist(Broadcast(vote))
                 self._count_vote(vote, genuine=True)
+        self._emit(ComputeBeacon(self._context.epoch, self._context.genesis.commitment))
         self._on_qc(record.high_qc)
         proposed = None if record.proposed_leaf is None else self.chain.get(record.proposed_leaf)
         if proposed is not None and proposed.leaf.view == self.view:
@@ -172,12 +123,21 @@ class Replica:
         if self._has_timed_out:
             self._time_out("restarted")
 
-    def _on_received(self, sender: ValidatorId, item: Verified[SingleMessage] | Deferred) -> None:
+    def _on_received(self, sender: ValidatorId, item: Item) -> None:
         self._peers.on_message(sender)
-        if isinstance(item, Deferred):
-            self._on_vote(sender, item.vote)
-            return
-        match item.message:
+        match item:
+            case Deferred(vote):
+                self._on_vote(sender, vote)
+            case Unjustified(header):
+                self._effects += self._certifier.note_unjustified(header)
+                self._emit(Drop(sender, "unjustified", f"a leaf of view {header.view} that breaks R3c"))
+            case Foreign(epoch):
+                self._emit(Drop(sender, "wrong_epoch", f"a message of epoch {epoch}, this is {self._context.epoch}"))
+            case _:
+                self._on_message(sender, item.message)
+
+    def _on_message(self, sender: ValidatorId, message: SingleMessage) -> None:
+        match message:
             case QuorumProposal() as proposal:
                 self._on_proposal(sender, proposal)
             case TimeoutVote() as vote:
@@ -185,22 +145,33 @@ class Replica:
             case StatusRequest(view=view):
                 self._peers.on_view(sender, view)
                 self._answer(sender)
-            case StatusResponse() as status:
-                self._on_status(status)
+            case StatusResponse(high_qc, fc, entry_tc):
+                self._on_qc(high_qc)
+                self._on_fc(fc)
+                self._on_tc(entry_tc)
             case LeafResponse() as response:
                 self._on_leaf(sender, Block(response.leaf, response.payload))
             case RangeResponse() as response:
                 self._on_range(sender, response)
+            case ProposalEcho(_, view, leaf, proposer, signature):
+                self._note_signed(view, proposer, SignedLeaf(leaf, signature))
+            case EpochEnd(proof=proof):
+                self._on_epoch_end(proof)
+            case EvidenceNotice() | OperationNotice() | Snapshot():
+                pass  # the docket's and the joiner's, not the replica's
             case _:
-                pass
+                assert_never(message)
 
     def _on_vote(self, sender: ValidatorId, vote: Vote) -> None:
         self._peers.on_view(sender, vote.view)
-        if self._oldest_view <= vote.view <= self.view + self._parameters.view_window:
+        if self._oldest_view <= vote.view <= self.view + self._context.parameters.view_window:
             self._count_vote(vote)
         else:
             reason = "far_ahead" if vote.view > self.view else "stale"
             self._emit(Drop(sender, reason, f"vote of view {vote.view} in view {self.view}"))
+        echo = self._proposals.make_echo(vote.view, vote.leaf) if isinstance(vote, QuorumVote) else None
+        if echo is not None:
+            self._emit(Send(sender, echo))
         if vote.view < self.view - 1:
             self._answer(sender)
 
@@ -211,10 +182,15 @@ class Replica:
         self._on_qc(leaf.justify_qc)
         self._on_tc(leaf.timeout_certificate)
         block = Block(leaf, proposal.payload)
+        self._note_signed(leaf.view, leaf.proposer, SignedLeaf(block.commitment, proposal.signature))
         if leaf.view < self.view:
             self._on_late_block(sender, block)
         else:
-            self._consider(self._proposals.consider(sender, proposal, block, self._now))
+            self._consider(self._proposals.consider(sender, block, self._now))
+
+    def _note_signed(self, view: View, proposer: ValidatorId, signed: SignedLeaf) -> None:
+        if self.view - 1 <= view <= self.view + 1:
+            self._effects += self._proposals.note_signed(view, proposer, signed)
 
     def _on_timeout_vote(self, sender: ValidatorId, vote: TimeoutVote) -> None:
         """R7: its certificates bring this replica up to the view of the vote (P2 sees to it that they can)."""
@@ -226,29 +202,31 @@ class Replica:
         else:
             self._count_timeout(vote)
 
-    def _on_status(self, status: StatusResponse) -> None:
-        self._on_qc(status.high_qc)
-        self._on_fc(status.fc)
-        self._on_tc(status.entry_tc)
-
     def _on_leaf(self, sender: ValidatorId, block: Block) -> None:
         if self._fetcher.is_wanted(block.commitment):
-            self._accept(sender, block)
+            self._on_blocks(self._arrivals.accept(sender, block, self._now))
         elif block.commitment not in self.chain:
             self._emit(Drop(sender, "unsolicited", f"{block} was not asked for"))
 
     def _on_range(self, sender: ValidatorId, response: RangeResponse) -> None:
-        """L5: its FC and its parent links have been checked; what remains is whether it continues our chain."""
-        tip = self.tip.leaf.height
-        blocks = tuple(Block(entry.leaf, entry.payload) for entry in response.blocks if entry.leaf.height > tip)
-        if not blocks or blocks[0].leaf.height != tip + 1:
-            self._emit(Drop(sender, "useless_range", f"nothing that continues height {tip}"))
+        """L5: decided blocks; those after the last one that came lead to the FC, through closing leaves perhaps."""
+        blocks = self._arrivals.take_range(response)
+        if not blocks:
+            self._emit(Drop(sender, "useless_range", f"nothing that continues height {self.tip.leaf.height}"))
             return
-        if blocks[0].leaf.parent != self.tip.commitment:
-            raise InvariantViolation(f"conflicting finality: {blocks[0]} is certified, its parent is not {self.tip}")
-        self._advance(blocks, response.fc)
-        self._fetcher.on_range(Height(response.blocks[-1].leaf.height + len(response.path)), self._now)
+        path = [*(entry.leaf for entry in response.blocks), *response.path]
+        self._advance(blocks, response.fc, [leaf for leaf in path if self._context.is_closing(leaf.height)])
+        self._arrivals.on_range(response, self._now)
         self._on_fc(response.fc)
+
+    def _on_epoch_end(self, proof: EpochProof) -> None:
+        """T2: the epoch is over, and this is why; what is missing here is fetched first."""
+        self._on_qc(proof.qc)
+        path = self.chain.compute_path(proof.leaf)
+        if path is None:
+            self._arrivals.keep_epoch_proof(proof, self._now)
+        elif path and path[-1].leaf.height == self._context.last_height:
+            self._advance(path, proof.fc, proof.path)
 
     def _on_timer(self, timer: Timer) -> None:
         """A view timer that fires early is set again; the fetch timer only wakes, every event ends with what is due."""
@@ -260,16 +238,12 @@ class Replica:
 
     def _on_payload_built(self, built: PayloadBuilt) -> None:
         """R2: the leader proposes, unless its view is over."""
-        if built.view != self.view or not self._is_building or self._has_timed_out:
+        if self._has_timed_out:
             return
-        self._is_building = False
-        if built.parent != self.high_qc.leaf:  # a newer QC came while the payload was built
+        block = self._leading.make_block(built, self.view, self.high_qc, self._now)
+        if block is None:
             self._lead()
-            return
-        block = self._proposals.make_block(
-            self._id, self.view, built.payload, self.high_qc, self._safety.entry_tc, self._now
-        )
-        if block is not None:
+        else:
             self._propose(block)
 
     def _on_payload_ready(self, leaf: Commitment, *, accepted: bool) -> None:
@@ -299,6 +273,7 @@ class Replica:
 
     def _on_tc(self, tc: TimeoutCertificate | None) -> None:
         if tc is not None:
+            self._effects += self._certifier.note_tc(tc)
             self._on_qc(tc.high_qc)
             self._enter(tc)
 
@@ -306,18 +281,17 @@ class Replica:
         """R6: decide the leaf and its ancestors, as soon as they are all here."""
         if fc is None:
             return
+        self._certifier.note_fc(fc)
         self._on_qc(fc.qc)
         if self._fc is None or fc.view > self._fc.view:
             self._fc = fc
-        if fc.view <= self.tip.leaf.view:
+        if fc.view <= self.tip.leaf.view or self.epoch_proof is not None:
             return
         path = self.chain.compute_path(fc.leaf)
         if path is not None:
-            self._advance(path, fc)
-            return
-        self._certifier.note_fc(fc)
-        if self._pending_fc is None or fc.view > self._pending_fc.view:
-            self._pending_fc = fc
+            closing = [block.leaf for block in path if self._context.is_closing(block.leaf.height)]
+            self._advance(path[: len(path) - len(closing)], fc, closing)
+        elif self._arrivals.keep_fc(fc):
             self._want(fc.qc)
 
     def _enter(self, certificate: EntryCertificate) -> None:
@@ -328,8 +302,8 @@ class Replica:
         timed_out = isinstance(certificate, TimeoutCertificate)
         self._safety.enter(certificate)
         self._pacemaker.enter(view, self._now, timed_out=timed_out)
-        self._is_building = False
-        self._proposals.start_view()
+        self._leading.start_view()
+        self._proposals.start_view(view)
         self._emit(EnteredView(view, self.leader, timed_out))
         self._persist()
         self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_view_timer(self._now)))
@@ -341,33 +315,33 @@ class Replica:
 
     def _vote(self, block: Block) -> None:
         """R3: the vote is durable, with the block that it is for, before it leaves."""
-        if block.leaf.view != self.view:
-            return
-        vote = self._safety.sign_vote(block)
-        if isinstance(vote, Unsafe):
-            return
-        self._persist(Broadcast(vote), blocks=(block,))
-        self._count_vote(vote, genuine=True)
+        if block.leaf.view == self.view:
+            self._cast(self._safety.sign_vote(block), block)
 
     def _finalize(self, qc: QuorumCertificate) -> None:
         """R5: once per view, never after a timeout of a view ≥ v; the leaf and its payload are here."""
         block = self.chain.get(qc.leaf)
         if block is None or qc.view <= self.tip.leaf.view:
             return
-        vote = self._safety.sign_finalize(qc)
-        if isinstance(vote, Unsafe):
-            return
         voted = self._safety.record.last_vote
         is_stored = voted is not None and voted.leaf == block.commitment
-        self._persist(Broadcast(vote), blocks=() if is_stored else (block,))
-        self._count_vote(vote, genuine=True)
+        self._cast(self._safety.sign_finalize(qc), *([] if is_stored else [block]))
+
+    def _cast(self, vote: Vote | Unsafe, *blocks: Block) -> None:
+        if not isinstance(vote, Unsafe):
+            self._persist(Broadcast(vote), blocks=blocks)
+            self._count_vote(vote, genuine=True)
 
     def _time_out(self, cause: str) -> None:
         """R7: stop voting in this view and say so; a repetition is the same signature with the newest certificates."""
         is_first = not self._has_timed_out
         vote = self._safety.sign_timeout(self.view)
-        if isinstance(vote, Unsafe):
+        if isinstance(vote, Unsafe) and self._safety.can_sign:
             raise InvariantViolation(f"cannot time out in view {self.view}: {vote.detail}")
+        if isinstance(vote, Unsafe):  # without a vote in this epoch all that it can do is ask
+            self._emit(Broadcast(StatusRequest(self._context.epoch, self.view)))
+            self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_repeat_timer(self._now)))
+            return
         if is_first:
             self._pacemaker.on_timeout()
             self._emit(TimedOut(self.view, cause))
@@ -392,29 +366,27 @@ class Replica:
             self._time_out("others")
 
     def _lead(self) -> None:
-        """R2: the leader of this view asks for a payload on top of its highest QC's leaf, once it holds that leaf."""
-        is_mine = self.leader == self._id and self._safety.record.proposed_view < self.view
-        if not is_mine or self._is_building or self._is_view_over or self.high_block is None:
-            return
-        # Neither the first leaf after a start nor one after a lost view is held back: it shows that the network works.
-        is_calm = self._has_decided and self._safety.entry_tc is None
-        idle = self._parameters.idle_interval if is_calm else 0
-        self._is_building = True
-        self._emit(self._proposals.request_payload(self.view, self.high_qc, Microseconds(self._now + idle)))
+        """R2: the leader of this view asks for a payload, once it holds the leaf of its highest QC."""
+        if not self._is_view_over:
+            self._effects += self._leading.request(self.view, self.high_qc, self._now)
 
     def _propose(self, block: Block) -> None:
         """R2: the proposal is durable, as a fact and as a block, before it leaves."""
         proposal = self._safety.sign_proposal(block)
         if isinstance(proposal, Unsafe):
             return
-        self._proposals.adopt(proposal, block)
+        self._proposals.adopt(block)
+        self._proposals.note_signed(
+            self.view, self._safety.validator_id, SignedLeaf(block.commitment, proposal.signature)
+        )
         self._persist(Broadcast(proposal), blocks=(block,))
         self._pacemaker.on_proposal(self._now)
         self._vote(block)
 
     def _suspect(self) -> None:
         """L2: the connection to the leader is gone and its proposal has not come: time out now."""
-        if self.leader in self._peers.lost and self._proposals.candidate is None and not self._is_view_over:
+        is_awaited = self._proposals.candidate is None and not self._is_view_over and self._safety.can_sign
+        if self.leader in self._peers.lost and is_awaited:
             self._time_out("leader_lost")
 
     def _consider(self, effects: list[Effect]) -> None:
@@ -422,19 +394,10 @@ class Replica:
         if any(isinstance(effect, CheckPayload) for effect in effects):
             self._pacemaker.on_proposal(self._now)
 
-    # Blocks that come late or by request
-
     def _on_late_block(self, sender: ValidatorId, block: Block) -> None:
         """A proposal of a view that is over: of use only when its leaf was certified meanwhile."""
         if self._certifier.get_qc_of(block) is not None and block.commitment not in self.chain:
-            self._accept(sender, block)
-
-    def _accept(self, sender: ValidatorId, block: Block) -> None:
-        """A certified block is here, asked for or late."""
-        pending = self._pending_fc
-        if pending is not None and pending.leaf == block.commitment and block.leaf.height <= self.tip.leaf.height:
-            raise InvariantViolation(f"conflicting finality: {block} has an FC, {self.tip} was decided")
-        self._on_blocks(self._fetcher.accept(sender, block, self._now))
+            self._on_blocks(self._arrivals.accept(sender, block, self._now))
 
     def _on_blocks(self, blocks: Sequence[Block]) -> None:
         """These blocks are on the chain now: everything that waited for them goes on (R2, R3, R5, R6)."""
@@ -444,55 +407,40 @@ class Replica:
                 self._finalize(qc)
         for block in reversed(blocks):
             self._on_fc(self._certifier.get_fc_of(block))
-        pending = self._pending_fc
-        if pending is not None and pending.leaf in self.chain:
-            self._pending_fc = None
-            self._on_fc(pending)
-        self._consider(self._proposals.reconsider(self._now))
-        self._lead()
-        self._suspect()
+        self._on_fc(self._arrivals.take_fc())
+        proof = self._arrivals.take_epoch_proof()
+        if proof is not None:
+            self._on_epoch_end(proof)
+        if self.epoch_proof is None:
+            self._consider(self._proposals.reconsider(self._now))
+            self._lead()
+            self._suspect()
 
-    def _advance(self, blocks: tuple[Block, ...], fc: FinalityCertificate) -> None:
-        """R6: decided in order of height, once each."""
+    def _advance(self, blocks: tuple[Block, ...], fc: FinalityCertificate, closing: Sequence[Leaf]) -> None:
+        """R6: decided in order of height, once each. T2: at the last height the epoch is over."""
         before = self.chain.ledger
         changes = self.chain.advance(blocks)
-        self._has_decided = True
+        self._leading.on_decide()
         self._pacemaker.on_decide()
-        if self._pending_fc is not None and self._pending_fc.view <= self.tip.leaf.view:
-            self._pending_fc = None
         self._emit(Decide(blocks, fc))
         if self.chain.ledger is not before:
             self._emit(LedgerAdvanced(self.chain.ledger, changes))
+        if self.tip.leaf.height == self._context.last_height:
+            self.epoch_proof = EpochProof(fc, tuple(closing))
+            self._safety.retire()
+            return
         self._certifier.forget_below(self._oldest_view)
-        self._on_blocks(self._fetcher.on_decide())
+        self._on_blocks(self._arrivals.on_decide())
 
     def _want(self, qc: QuorumCertificate) -> None:
-        """L3: its proposal may wait here for its parent, or be on its way; then ask for it, its signers first."""
-        waiting = self._proposals.take_waiting(qc.leaf)
-        if waiting is not None:
-            self._accept(waiting.leaf.proposer, waiting)
-            return
-        signers = decode_signers(self._table, qc.signers)
-        self._fetcher.want(qc.leaf, qc.view, signers, Microseconds(self._now + self._parameters.fetch_interval))
+        blocks = self._arrivals.want(qc, self._now)
+        if blocks:
+            self._on_blocks(blocks)
 
     def _answer(self, peer: ValidatorId) -> None:
         """L3: the highest certificates for a peer that is behind, at most once per fetch interval."""
         if self._peers.may_answer(peer, self._now):
             self._emit(Send(peer, StatusResponse(self.high_qc, self._fc, self._safety.entry_tc)))
-
-    @property
-    def _has_timed_out(self) -> bool:
-        return self._safety.record.timed_out_view >= self.view
-
-    @property
-    def _is_view_over(self) -> bool:
-        """Nothing more is to be begun in this view: it has timed out here, or its QC is being handled right now."""
-        return self._has_timed_out or self.high_qc.view >= self.view
-
-    @property
-    def _oldest_view(self) -> View:
-        """L4: nothing below the last decided view or the window is needed."""
-        return View(max(self.tip.leaf.view, self.view - self._parameters.view_window))
 
     def _persist(self, *then: Broadcast | Send, blocks: tuple[Block, ...] = ()) -> None:
         self._emit(Persist(self._safety.record, blocks, then))

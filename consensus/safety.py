@@ -9,6 +9,7 @@ Laws of this file:
    and a replica that starts again from that record never contradicts what it signed.
 """
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import msgspec
@@ -20,6 +21,8 @@ from consensus.leaf import Block, Leaf
 from consensus.messages import FinalizeVote, QuorumProposal, QuorumVote, TimeoutVote
 from consensus.signatures import Domain, Signer, make_statement
 from consensus.types import Epoch, NetworkId, ValidatorId, View, WireCommitment, WireEpoch, WireView
+
+_NOT_A_SIGNER = Unsafe("T1", "no key with stake in this epoch, or the epoch is over")
 
 EntryCertificate: TypeAlias = QuorumCertificate | TimeoutCertificate
 
@@ -47,18 +50,27 @@ class SafetyRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
 
 
 class SafetyRules:
-    """One validator's signatures in one epoch."""
+    """One validator's signatures in one epoch. Without the key that the stake table names it signs nothing (T1)."""
 
-    def __init__(self, context: EpochContext, validator_id: ValidatorId, signer: Signer, record: SafetyRecord) -> None:
+    def __init__(
+        self, context: EpochContext, validator_id: ValidatorId, signers: Iterable[Signer], record: SafetyRecord
+    ) -> None:
         if record.epoch != context.epoch:
             raise InvariantViolation(f"safety record of epoch {record.epoch} used in epoch {context.epoch}")
-        if context.stake_table.get_validator(validator_id).public_key != signer.public_key:
-            raise InvariantViolation(f"the key does not belong to validator {validator_id}")
         self._network_id: NetworkId = context.network_id
         self._epoch: Epoch = context.epoch
-        self._signer = signer
+        self._signer = _select_signer(context, validator_id, signers)
         self.validator_id = validator_id
         self.record = record
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether this validator has stake in this epoch, and its key is here, and the epoch is not over."""
+        return self._signer is not None
+
+    def retire(self) -> None:
+        """T2: the epoch is over, nothing is signed in it any more."""
+        self._signer = None
 
     @property
     def entry_tc(self) -> TimeoutCertificate | None:
@@ -80,6 +92,8 @@ class SafetyRules:
 
         The same proposal again, after a restart, is the same signature again (R8).
         """
+        if self._signer is None:
+            return _NOT_A_SIGNER
         record, leaf = self.record, block.leaf
         is_again = (leaf.view, block.commitment) == (record.proposed_view, record.proposed_leaf)
         if leaf.view <= record.proposed_view and not is_again:
@@ -97,6 +111,8 @@ class SafetyRules:
 
         (b), the validity of the leaf, is the caller's to check: it depends on the chain, not on what was signed.
         """
+        if self._signer is None:
+            return _NOT_A_SIGNER
         record, leaf = self.record, block.leaf
         if leaf.view <= record.voted_view:
             return Unsafe("R3a", f"already voted in view {record.voted_view}, asked for {leaf.view}")
@@ -112,6 +128,8 @@ class SafetyRules:
 
     def sign_finalize(self, qc: QuorumCertificate) -> FinalizeVote | Unsafe:
         """R5: on QC(v), raise `high_qc`; unless it has timed out in a view ≥ v, finalize that leaf, once per view."""
+        if self._signer is None:
+            return _NOT_A_SIGNER
         record = self.record
         if qc.view <= record.timed_out_view:
             return Unsafe("R5", f"already timed out in view {record.timed_out_view}, asked to finalize {qc.view}")
@@ -126,6 +144,8 @@ class SafetyRules:
     def sign_timeout(self, view: View) -> TimeoutVote | Unsafe:
         """R7: stop voting in v and sign (v, high_qc.view). A repetition carries the newest certificates; the signed
         view never changes."""
+        if self._signer is None:
+            return _NOT_A_SIGNER
         record = self.record
         if view != record.entry.view + 1:
             return Unsafe("R7", f"asked to time out in view {view}, entered by {record.entry.view}")
@@ -140,15 +160,25 @@ class SafetyRules:
         self._update(timed_out_view=view, last_timeout=vote)
         return vote
 
-    def prove_identity(self, challenge: bytes) -> bytes:
-        """Sign a peer's fresh challenge; the domain keeps it from being mistaken for a vote (P1)."""
-        return self._sign(Domain.HELLO, View(0), challenge)
-
     def _sign(self, domain: Domain, view: View, subject: bytes) -> bytes:
+        if self._signer is None:
+            raise InvariantViolation("a signature was asked for without a key")
         return self._signer.sign(make_statement(self._network_id, domain, self._epoch, view, subject))
 
     def _update(self, **changes: object) -> None:
         self.record = msgspec.structs.replace(self.record, **changes)
+
+
+def prove_identity(signer: Signer, network_id: NetworkId, challenge: bytes) -> bytes:
+    """Sign a peer's fresh challenge; the domain keeps it from being mistaken for a vote (P1). Binds no epoch."""
+    return signer.sign(make_statement(network_id, Domain.HELLO, Epoch(0), View(0), challenge))
+
+
+def _select_signer(context: EpochContext, validator_id: ValidatorId, signers: Iterable[Signer]) -> Signer | None:
+    if validator_id not in context.stake_table:
+        return None
+    public_key = context.stake_table.get_validator(validator_id).public_key
+    return next((signer for signer in signers if signer.public_key == public_key), None)
 
 
 def _check_justified(leaf: Leaf) -> Unsafe | None:

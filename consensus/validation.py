@@ -1,4 +1,4 @@
-"""What can be said of a message without looking at any state: Message -> Verified, Deferred or InvalidMessage.
+"""What can be said of a message without looking at any state: Message -> an `Item`, or InvalidMessage.
 
 A message is `Verified` when everything in it that carries a signature has been checked. Votes come by the hundred
 and most are late, so a vote is only `Deferred` here: well formed, from the peer that it names, signature unseen. The
@@ -6,18 +6,28 @@ tally checks the signature when a quorum is in reach or when the vote contradict
 """
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
-from consensus.certificates import CertificateVerifier, make_timeout_subject
+from consensus.certificates import CertificateVerifier, make_genesis_certificate, make_timeout_subject
 from consensus.context import EpochContext
+from consensus.epochs import EpochStart
 from consensus.errors import InvalidMessage
-from consensus.leaf import LEAF_VERSION, Leaf, compute_leaf_commitment, compute_payload_commitment
+from consensus.header import LeafHeader
+from consensus.leaf import (
+    LEAF_VERSION,
+    EpochProof,
+    Leaf,
+    compute_leaf_commitment,
+    compute_payload_commitment,
+    make_header,
+)
 from consensus.messages import (
     EpochEnd,
     EvidenceNotice,
     FinalizeVote,
     LeafResponse,
     OperationNotice,
+    ProposalEcho,
     QuorumProposal,
     QuorumVote,
     RangeResponse,
@@ -30,7 +40,7 @@ from consensus.messages import (
     Vote,
 )
 from consensus.signatures import Domain, make_statement
-from consensus.types import Commitment, Epoch, Microseconds, ValidatorId
+from consensus.types import Commitment, Epoch, Microseconds, ValidatorId, View
 
 M = TypeVar("M", bound=SingleMessage, covariant=True)
 
@@ -49,6 +59,41 @@ class Deferred:
     vote: Vote
 
 
+@dataclass(frozen=True, slots=True)
+class Unjustified:
+    """A proposal whose leaf breaks R3c on its face, signed by its proposer. Of use only against those who vote for it
+    (E5).
+    """
+
+    header: LeafHeader
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A message of another epoch than this replica's; nothing in it has been checked (T1)."""
+
+    epoch: Epoch
+    message: ReplicaMessage
+
+
+Item: TypeAlias = Verified[SingleMessage] | Deferred | Unjustified | Foreign
+
+
+def get_epoch(message: ReplicaMessage) -> Epoch | None:
+    """The epoch that a message belongs to; None for what is of use in any."""
+    match message:
+        case QuorumVote() | FinalizeVote() | TimeoutVote() | StatusRequest() | EpochEnd() | ProposalEcho():
+            return message.epoch
+        case QuorumProposal() | LeafResponse():
+            return message.leaf.epoch
+        case StatusResponse():
+            return message.high_qc.epoch
+        case RangeResponse():
+            return message.fc.epoch
+        case EvidenceNotice() | OperationNotice() | Snapshot():
+            return None
+
+
 class MessageValidator:
     """Stateless validation for one epoch; its only memory is which certificates it has verified already."""
 
@@ -58,28 +103,36 @@ class MessageValidator:
         self.certificates = CertificateVerifier(
             context.network_id, context.scheme, context.stake_table, context.genesis_qc
         )
+        self._before = None if context.start is None else _make_former_verifier(context, context.start)
 
-    def validate(self, sender: ValidatorId, message: ReplicaMessage) -> Verified[SingleMessage] | Deferred:
+    def validate(self, sender: ValidatorId, message: ReplicaMessage) -> Item:
         """Raises `InvalidMessage`. `sender` is the validator that the connection has proven to be at its other end."""
+        epoch = get_epoch(message)
+        if epoch is not None and epoch != self._context.epoch:
+            return Foreign(epoch, message)
         match message:
             case QuorumVote() | FinalizeVote():
-                self._check_epoch(message.epoch)
                 self._check_voter(sender, message.voter)
                 return Deferred(message)
             case QuorumProposal():
-                self._check_proposal(message)
+                if not self._check_proposal(message):
+                    return Unjustified(make_header(message.leaf))
             case TimeoutVote():
                 self._check_timeout(sender, message)
-            case StatusRequest():
-                self._check_epoch(message.epoch)
             case StatusResponse():
                 self._check_status(message)
             case LeafResponse():
                 self._check_payload(message.leaf, message.payload)
             case RangeResponse():
                 self._check_range(message)
-            case EvidenceNotice() | OperationNotice() | EpochEnd() | Snapshot():
+            case ProposalEcho():
+                self._check_signed_leaf(message.proposer, message.view, message.leaf, message.signature)
+            case EpochEnd(proof=proof):
+                _check_epoch_proof(proof, self._context.epoch, self.certificates)
+            case StatusRequest() | EvidenceNotice() | OperationNotice():
                 pass
+            case Snapshot():
+                raise InvalidMessage("unsolicited", "a snapshot is for a node that has no chain yet")
         return Verified(message)
 
     def is_genuine(self, vote: Vote) -> bool:
@@ -89,31 +142,34 @@ class MessageValidator:
         public_key = self._table.get_validator(vote.voter).public_key
         return self._context.scheme.verify(public_key, statement, vote.signature)
 
-    def _check_proposal(self, proposal: QuorumProposal) -> None:
+    def _check_proposal(self, proposal: QuorumProposal) -> bool:
+        """False when all is right with it but its justification (R3c)."""
         leaf = proposal.leaf
         self._check_leaf(leaf)
         if leaf.justify_qc.view >= leaf.view or leaf.justify_qc.leaf != leaf.parent:
             raise InvalidMessage("bad_leaf", f"justify_qc of view {leaf.justify_qc.view} does not certify the parent")
-        if leaf.proposer not in self._table:
-            raise InvalidMessage("unknown_validator", f"proposer {leaf.proposer} has no stake")
         self._check_payload(leaf, proposal.payload)
-        statement = make_statement(
-            self._context.network_id, Domain.PROPOSAL, leaf.epoch, leaf.view, compute_leaf_commitment(leaf)
-        )
-        public_key = self._table.get_validator(leaf.proposer).public_key
-        if not self._context.scheme.verify(public_key, statement, proposal.signature):
-            raise InvalidMessage("bad_signature", f"the proposal of view {leaf.view} is not signed by {leaf.proposer}")
+        self._check_signed_leaf(leaf.proposer, leaf.view, compute_leaf_commitment(leaf), proposal.signature)
+        if not make_header(leaf).is_justified:
+            return False
         self.certificates.verify(leaf.justify_qc)
         if leaf.timeout_certificate is not None:
             if leaf.timeout_certificate.view != leaf.view - 1:
                 raise InvalidMessage("bad_leaf", f"TC of view {leaf.timeout_certificate.view} in view {leaf.view}")
             self.certificates.verify(leaf.timeout_certificate)
-        elif leaf.justify_qc.view != leaf.view - 1:
-            raise InvalidMessage("bad_leaf", f"view {leaf.view} skips views without a TC")
+        return True
+
+    def _check_signed_leaf(self, proposer: ValidatorId, view: View, leaf: Commitment, signature: bytes) -> None:
+        """The signature of a proposal."""
+        if proposer not in self._table:
+            raise InvalidMessage("unknown_validator", f"proposer {proposer} has no stake")
+        context = self._context
+        statement = make_statement(context.network_id, Domain.PROPOSAL, context.epoch, view, leaf)
+        if not context.scheme.verify(self._table.get_validator(proposer).public_key, statement, signature):
+            raise InvalidMessage("bad_signature", f"the proposal of view {view} is not signed by {proposer}")
 
     def _check_timeout(self, sender: ValidatorId, vote: TimeoutVote) -> None:
         """P2: a TimeoutVote(v) needs a high_qc of a view < v, at least the signed one, and QC(v-1) or TC(v-1)."""
-        self._check_epoch(vote.epoch)
         self._check_voter(sender, vote.voter)
         if not vote.high_qc_view <= vote.high_qc.view < vote.view:
             raise InvalidMessage(
@@ -167,7 +223,24 @@ class MessageValidator:
     def _check_leaf(self, leaf: Leaf) -> None:
         if leaf.version != LEAF_VERSION:
             raise InvalidMessage("bad_leaf", f"leaf version {leaf.version}, this node speaks {LEAF_VERSION}")
-        self._check_epoch(leaf.epoch)
+        if leaf.epoch != self._context.epoch:
+            raise InvalidMessage("wrong_epoch", f"a leaf of epoch {leaf.epoch}, this is {self._context.epoch}")
+        self._check_shape(leaf)
+
+    def _check_shape(self, leaf: Leaf) -> None:
+        """T2: the first leaf of an epoch carries the proof that it may begin, and closing leaves carry nothing."""
+        start = self._context.start
+        if not self._context.is_first(leaf.height):
+            if leaf.epoch_proof is not None:
+                raise InvalidMessage("bad_leaf", f"an epoch proof at height {leaf.height}")
+        elif leaf.epoch_proof is None or start is None or self._before is None:
+            raise InvalidMessage("bad_leaf", "the first leaf of the epoch does not prove that it may begin")
+        elif leaf.epoch_proof != start.proof:
+            if leaf.epoch_proof.leaf != start.block.commitment:
+                raise InvalidMessage("bad_leaf", "another leaf than the last one of the epoch before is proven")
+            _check_epoch_proof(leaf.epoch_proof, Epoch(self._context.epoch - 1), self._before)
+        if self._context.is_closing(leaf.height) and not _is_empty(leaf):
+            raise InvalidMessage("bad_leaf", f"a closing leaf that is not empty, at height {leaf.height}")
 
     def _check_payload(self, leaf: Leaf, payload: bytes) -> None:
         limit = self._context.parameters.payload_bytes_max
@@ -182,9 +255,32 @@ class MessageValidator:
         if voter != sender:
             raise InvalidMessage("wrong_sender", f"validator {sender} sent a vote of {voter}")
 
-    def _check_epoch(self, epoch: Epoch) -> None:
-        if epoch != self._context.epoch:
-            raise InvalidMessage("wrong_epoch", f"epoch {epoch}, this is {self._context.epoch}", retry=True)
+
+def _is_empty(leaf: Leaf) -> bool:
+    return not (leaf.payload_bytes or leaf.operations or leaf.evidence or leaf.beacon)
+
+
+def _make_former_verifier(context: EpochContext, start: EpochStart) -> CertificateVerifier:
+    """For certificates of the epoch before; that epoch's own beginning does not matter here."""
+    origin = make_genesis_certificate(Epoch(context.epoch - 1), View(0), Commitment(bytes(32)))
+    return CertificateVerifier(context.network_id, context.scheme, start.before.table, origin)
+
+
+def _check_epoch_proof(proof: EpochProof, epoch: Epoch, certificates: CertificateVerifier) -> None:
+    """T2: an FC of the last leaf, or of the last of some closing leaves that lead down to it, each certified by the
+    next. That it is the epoch's last leaf is for those to see who hold it.
+    """
+    leaf = proof.leaf
+    for closing in proof.path:
+        if closing.epoch != epoch or closing.parent != leaf or closing.justify_qc.leaf != leaf:
+            raise InvalidMessage("bad_epoch_proof", f"the leaf of view {closing.view} is not next on the path")
+        if not _is_empty(closing):
+            raise InvalidMessage("bad_epoch_proof", f"the closing leaf of view {closing.view} is not empty")
+        leaf = compute_leaf_commitment(closing)
+    if proof.fc.leaf != leaf:
+        raise InvalidMessage("bad_epoch_proof", "the FC certifies another leaf than the last of the path")
+    certificates.verify(proof.qc)
+    certificates.verify(proof.fc)
 
 
 def find_flaw(

@@ -19,14 +19,14 @@ from consensus.signatures import SignatureScheme, Signer
 from consensus.signatures.simulated import Simulated
 from consensus.stake_table import StakeTable, Validator
 from consensus.types import Height, Microseconds, NetworkId, ValidatorId
-from consensus.validation import MessageValidator
+from netsim.byzantine.wire import make_wire
 from netsim.checkers import make_checkers
 from netsim.disk import Disk, DiskModel
 from netsim.network import LinkModel, LinkModels, Network
 from netsim.observer import Observer
 from netsim.process import Process, World
 from netsim.simulation import Simulation
-from netsim.wire import GenuineVotes, SharedVotes, Wire
+from netsim.wire import GenuineVotes, SharedVotes
 from netsim.workload import Workload
 
 START = Microseconds(1_700_000_000_000_000)
@@ -41,7 +41,10 @@ class ExpectationFailed(AssertionError):
 
 
 class Cluster:
-    """`nodes` validators with ids from 0, each in a process of its own, all started at once unless `start` is False."""
+    """`nodes` validators with ids from 0, each in a process of its own, all started at once unless `start` is False.
+
+    `byzantine` are those that no oracle holds to the rules; a mapping says how they break them: `{3: "equivocate"}`.
+    """
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class Cluster:
         self.workload = workload or Workload()
         self.workload.begin(streams["workload"], START)
         self.observers = [*make_checkers(self.context, byzantine), *observers]
-        self.wire = Wire(self.simulation, self.network, MessageValidator(self.context), self.observers)
+        self.wire = make_wire(self.simulation, self.network, self.context, signers, byzantine, self.observers)
         schedule = LedgerSchedule(self.context.ledger_parameters.leadership)
         world = World(
             self.simulation, self.context, schedule, self.wire, self.workload, self.observers, lost_connections_seen
@@ -91,7 +94,7 @@ class Cluster:
                 world,
                 ValidatorId(node),
                 signer,
-                SharedVotes(self.context, genuine),
+                lambda context: SharedVotes(context, genuine),
                 Disk(disk or DiskModel(), streams["disk"], self.context.genesis, record),
             )
             for node, signer in enumerate(signers)

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from consensus.effects import Decide, EnteredView, LedgerChanges, TimedOut
+from consensus.epochs import EpochStart
 from consensus.evidence import Evidence
 from consensus.leaf import Block
+from consensus.ledger import LedgerChange
 from consensus.messages import Message
 from consensus.safety import SafetyRecord
 from consensus.types import Microseconds, ValidatorId
@@ -36,6 +38,11 @@ class Observer:
 
     def on_ledger(self, now: Microseconds, node: ValidatorId, changes: LedgerChanges) -> None:
         """Decided leaves have changed the ledger; by height, what is worth telling."""
+
+    def on_epoch(
+        self, now: Microseconds, node: ValidatorId, start: EpochStart, changes: Sequence[LedgerChange]
+    ) -> None:
+        """A node has the proof that an epoch is over, durably, and begins the next one."""
 
     def on_report(self, now: Microseconds, node: ValidatorId, evidence: Evidence) -> None:
         """A replica accuses a validator."""

@@ -7,15 +7,20 @@ release (R8). While a sync is under way events wait in the inbox and become the 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import assert_never
 
+from consensus.beacon import compute_beacon
 from consensus.catchup import answer
 from consensus.context import EpochContext
+from consensus.docket import Docket
 from consensus.effects import (
     Batch,
+    BeginEpoch,
     Broadcast,
     BuildPayload,
     CheckPayload,
+    ComputeBeacon,
     Decide,
     Drop,
     Effect,
@@ -24,18 +29,33 @@ from consensus.effects import (
     Persist,
     Report,
     Send,
+    SendEpochEnd,
     SetTimer,
     TimedOut,
     batch,
 )
 from consensus.errors import InvariantViolation
-from consensus.events import Event, PayloadBuilt, PayloadReady, Started, Timer, TimerFired, TransactionsWaiting
+from consensus.events import (
+    BeaconComputed,
+    Event,
+    OperationSubmitted,
+    PayloadBuilt,
+    PayloadReady,
+    Started,
+    Timer,
+    TimerFired,
+    TransactionsWaiting,
+)
+from consensus.leaf import BeaconResult
+from consensus.ledger import EpochParameters
+from consensus.ledger.admission import Admission
+from consensus.member import Credentials, Member, ValidatorMaker
+from consensus.messages import EpochEnd
+from consensus.operations import Operation
 from consensus.replica import Replica
-from consensus.safety import SafetyRules
 from consensus.schedule import LeaderSchedule
 from consensus.signatures import Signer
-from consensus.types import Height, ValidatorId, View
-from consensus.validation import MessageValidator
+from consensus.types import Commitment, Epoch, Height, ValidatorId, View
 from netsim.disk import Disk
 from netsim.observer import Observer
 from netsim.simulation import Simulation, make_tag
@@ -56,6 +76,7 @@ class World:
 
     simulation: Simulation
     context: EpochContext
+    """Of the first epoch."""
     schedule: LeaderSchedule
     wire: Wire
     workload: Workload
@@ -67,15 +88,16 @@ class Process:
     """A node that can crash, start again from its disk, and freeze."""
 
     def __init__(
-        self, world: World, validator_id: ValidatorId, signer: Signer, validator: MessageValidator, disk: Disk
+        self, world: World, validator_id: ValidatorId, signer: Signer, make_validator: ValidatorMaker, disk: Disk
     ) -> None:
         self._world = world
         self._simulation = world.simulation
         self.id = validator_id
-        self._signer = signer
-        self._validator = validator
+        self.signers = [signer]
+        """Every key that this validator holds."""
+        self._make_validator = make_validator
         self.disk = disk
-        self._replica: Replica | None = None
+        self._member: Member | None = None
         self._pool = Pool(world.workload, ())
         self._inbox: deque[Event | Request] = deque()
         self._is_blocked = False
@@ -92,23 +114,28 @@ class Process:
         """Messages that changed nothing, by reason."""
 
     def __repr__(self) -> str:
-        state = "down" if self._replica is None else "paused" if self.is_paused else f"view {self.view}"
+        state = "down" if self._member is None else "paused" if self.is_paused else f"view {self.view}"
         return f"node {self.id} ({state}, height {self.height})"
 
     @property
     def is_alive(self) -> bool:
         """Paused counts as alive: its connections stay up."""
-        return self._replica is not None
+        return self._member is not None
+
+    @property
+    def epoch(self) -> Epoch:
+        """Epoch of the running node; of a dead one the epoch that its disk knows."""
+        return self.disk.record.epoch if self._member is None else self._member.epoch
 
     @property
     def view(self) -> View:
         """View of the running replica; of a dead one the view that its disk knows."""
-        return View(self.disk.record.entry.view + 1) if self._replica is None else self._replica.view
+        return View(self.disk.record.entry.view + 1) if self._member is None else self._member.replica.view
 
     @property
     def leader(self) -> ValidatorId | None:
         """Who leads this node's view, as far as it knows."""
-        return None if self._replica is None else self._replica.leader
+        return None if self._member is None else self._member.replica.leader
 
     @property
     def height(self) -> Height:
@@ -118,38 +145,44 @@ class Process:
     @property
     def replica(self) -> Replica:
         """The running replica. Raises `InvariantViolation` when the process is down."""
-        if self._replica is None:
-            raise InvariantViolation(f"node {self.id} is down, it has no replica")
-        return self._replica
+        return self.member.replica
+
+    @property
+    def member(self) -> Member:
+        """The running node's part in the protocol. Raises `InvariantViolation` when the process is down."""
+        if self._member is None:
+            raise InvariantViolation(f"node {self.id} is down, it takes no part")
+        return self._member
 
     def start(self) -> None:
         """Start, or start again, from what the disk holds."""
-        if self._replica is not None:
+        if self._member is not None:
             raise InvariantViolation(f"node {self.id} is running already; crash it first")
         found = self.disk.load()
         context = self._world.context
-        safety = SafetyRules(context, self.id, self._signer, found.record)
-        self._replica = Replica(
+        admission = Admission(context.network_id, context.scheme, context.ledger_parameters)
+        self._member = Member(
             context,
+            Credentials(self.id, tuple(self.signers)),
             self._world.schedule,
-            self._validator,
-            safety,
-            tip=found.tip,
-            ledger=found.ledger or context.genesis_ledger,
-            tip_fc=found.tip_fc,
-            undecided=found.undecided,
+            Docket(admission),
+            found,
+            make_validator=self._make_validator,
         )
+        self._world.wire.begin_epoch(self._member.context)
         self._pool = Pool(self._world.workload, self.disk.decided)
         for observer in self._world.observers:
+            if found.epoch is not None:  # its process may have died between the write and telling anybody
+                observer.on_epoch(self._simulation.now, self.id, found.epoch, ())
             observer.on_start(self._simulation.now, self.id, found.record, self.disk.decided)
         self._simulation.changed = True
         self._take_turn([Started()])
 
     def crash(self) -> None:
         """Die at once: memory is gone, unsynced writes may be, and the peers' connections break."""
-        if self._replica is None:
+        if self._member is None:
             raise InvariantViolation(f"node {self.id} is down already; restart it first")
-        self._replica = None
+        self._member = None
         self._incarnation += 1
         self._inbox.clear()
         self._timers.clear()
@@ -167,7 +200,7 @@ class Process:
 
     def pause(self) -> None:
         """Freeze (SIGSTOP): nothing is handled and nothing leaves, while connections stay up and messages queue."""
-        if self._replica is None:
+        if self._member is None:
             raise InvariantViolation(f"node {self.id} is down, only a running process can freeze")
         self.is_paused = self._is_blocked = True
 
@@ -184,13 +217,20 @@ class Process:
         """Transactions have arrived: a leader that waits for some need not wait longer, nor need others (L6)."""
         if self._building is not None and not self.is_paused:
             self._build(self._building)
-        if self._replica is not None and not self._is_blocked:
+        if self._member is not None and not self._is_blocked:
             self._commit([])
+
+    def submit_operation(self, operation: Operation) -> str | None:
+        """A staker's operation comes in at this node: None when it is taken, else why not."""
+        flaw = self.member.find_operation_flaw(operation)
+        if flaw is None:
+            self._handle(OperationSubmitted(operation))
+        return flaw
 
     def receive(self, arrival: Arrival) -> None:
         """From the wire."""
-        replica = self._replica
-        if replica is None:
+        member = self._member
+        if member is None:
             return
         if isinstance(arrival, Refused):
             self.drops[arrival.reason] = self.drops.get(arrival.reason, 0) + 1
@@ -199,12 +239,12 @@ class Process:
         elif isinstance(arrival, Request):
             self._serve(arrival)
         else:
-            self._commit(replica.handle(arrival, self._simulation.now))
+            self._commit(member.handle(arrival, self._simulation.now))
 
     def _take_turn(self, events: Sequence[Event]) -> None:
         effects: list[Effect] = []
         for event in events:
-            effects += self.replica.handle(event, self._simulation.now)
+            effects += self.member.handle(event, self._simulation.now)
         self._commit(effects)
 
     def _press(self) -> list[Effect]:
@@ -214,7 +254,7 @@ class Process:
             return []
         if self._pool.has_besides(replica.chain.blocks, now):
             self._pressed_view = replica.view
-            return replica.handle(TransactionsWaiting(), now)
+            return self.member.handle(TransactionsWaiting(), now)
         arrival = self._world.workload.next_arrival(now)
         if arrival is not None and not self._is_press_due:
             self._is_press_due = True
@@ -308,6 +348,18 @@ class Process:
                 case LedgerAdvanced(_, changes):
                     for observer in observers:
                         observer.on_ledger(now, self.id, changes)
+                case BeginEpoch(start, changes):
+                    self._building = None
+                    self._world.wire.begin_epoch(self.member.context)
+                    for observer in observers:
+                        observer.on_epoch(now, self.id, start, changes)
+                case ComputeBeacon(epoch, origin):
+                    result = _compute_beacon(origin, self._world.context.ledger_parameters.epochs)
+                    self._answer(BeaconComputed(epoch, result))
+                case SendEpochEnd(to, epoch):
+                    proof = self.disk.read_epoch_proof(epoch)
+                    if proof is not None:
+                        self._world.wire.send(self.id, to, EpochEnd(epoch, proof))
                 case TimedOut():
                     for observer in observers:
                         observer.on_timeout(now, self.id, effect)
@@ -372,3 +424,9 @@ class Process:
             self._inbox.append(event)
         else:
             self._take_turn([event])
+
+
+@lru_cache(maxsize=64)
+def _compute_beacon(origin: Commitment, parameters: EpochParameters) -> BeaconResult:
+    """Every node of a simulation computes the same one."""
+    return compute_beacon(origin, parameters)

@@ -24,7 +24,7 @@ from consensus.messages import (
     encode,
 )
 from consensus.types import Microseconds, ValidatorId
-from consensus.validation import MessageValidator
+from consensus.validation import Foreign, MessageValidator, get_epoch
 from netsim.network import Network
 from netsim.observer import Observer
 from netsim.simulation import Simulation, make_tag
@@ -85,11 +85,11 @@ class Wire:
     """Carries messages between the nodes of one simulation."""
 
     def __init__(
-        self, simulation: Simulation, network: Network, validator: MessageValidator, observers: Sequence[Observer]
+        self, simulation: Simulation, network: Network, context: EpochContext, observers: Sequence[Observer]
     ) -> None:
         self._simulation = simulation
         self._network = network
-        self._validator = validator
+        self._validators = {context.epoch: MessageValidator(context)}
         self._observers = observers
         nodes = range(network.nodes)
         self._others = [tuple(other for other in nodes if other != node) for node in nodes]
@@ -100,6 +100,11 @@ class Wire:
     def attach(self, receivers: Sequence[Callable[[Arrival], None]]) -> None:
         """By position of the nodes; before the first message."""
         self._receivers = list(receivers)
+
+    def begin_epoch(self, context: EpochContext) -> None:
+        """Some node is in this epoch: its messages can be validated now, once for all who receive them."""
+        if context.epoch not in self._validators:
+            self._validators[context.epoch] = MessageValidator(context)
 
     def send(self, source: ValidatorId, to: ValidatorId, message: Message) -> None:
         self._carry(source, (to,), message)
@@ -154,7 +159,12 @@ class Wire:
             return Request(source, message)
         if isinstance(message, TransactionForward):
             return Refused(source, "simulated nodes share their transactions already")
+        epoch = get_epoch(message)
+        latest = max(self._validators)
+        validator = self._validators.get(latest if epoch is None else epoch)
+        if validator is None:
+            return Received(source, Foreign(epoch or latest, message))
         try:
-            return Received(source, self._validator.validate(source, message))
+            return Received(source, validator.validate(source, message))
         except InvalidMessage as error:
             return Refused(source, error.reason)

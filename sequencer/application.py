@@ -4,11 +4,16 @@ A sequencer orders bytes; the rollup behind it gives them a meaning. An applicat
 votes for it, and is told what was decided, once, in order.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from consensus.leaf import Block, Leaf
 from consensus.types import Height
-from sequencer.payload import Payload
+from sequencer.payload import Payload, PayloadCache
+from sequencer.storage import Storage
+
+REPLAY_BLOCKS: Final = 256
+REPLAY_BYTES: Final = 8 * 1024 * 1024
+"""Decided blocks that are read in one go for an application that is behind."""
 
 
 class Application(Protocol):
@@ -44,3 +49,13 @@ class Opaque:
 
     def on_decide(self, block: Block, payload: Payload) -> None:
         pass
+
+
+def replay(application: Application, storage: Storage, payloads: PayloadCache) -> None:
+    """What is decided and durable, and the process ended before its application took it."""
+    height = application.height
+    while height is not None and height < storage.latest_height:
+        blocks = storage.read_decided(Height(height + 1), blocks_max=REPLAY_BLOCKS, bytes_max=REPLAY_BYTES)
+        for block in blocks:
+            application.on_decide(block, payloads.open(block))
+        height = blocks[-1].leaf.height

@@ -3,18 +3,32 @@
 Everything wrong with a frame ends here as an `InvalidMessage`; the node counts it and goes on (P4, L4).
 """
 
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from consensus.events import Received
-from consensus.messages import LeafRequest, RangeRequest, SnapshotRequest, StorageRequest, TransactionForward, decode
+from consensus.messages import (
+    LeafRequest,
+    RangeRequest,
+    ReplicaMessage,
+    SnapshotRequest,
+    StorageRequest,
+    TransactionForward,
+    decode,
+)
 from consensus.types import ValidatorId
-from consensus.validation import MessageValidator
+from consensus.validation import Item
 
 Incoming: TypeAlias = Received | StorageRequest | TransactionForward
 """For the replica, for storage, or for the mempool."""
 
 
-def open_frame(sender: ValidatorId, frame: bytes, validator: MessageValidator) -> Incoming:
+class Validator(Protocol):
+    def validate(self, sender: ValidatorId, message: ReplicaMessage) -> Item:
+        """Raises `InvalidMessage`."""
+        ...
+
+
+def open_frame(sender: ValidatorId, frame: bytes, validator: Validator) -> Incoming:
     """Raises `InvalidMessage`. `sender` has proven its identity to the transport."""
     message = decode(frame)
     match message:

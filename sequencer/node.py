@@ -11,7 +11,7 @@ that.
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import assert_never
@@ -19,25 +19,33 @@ from typing import assert_never
 import structlog
 import trio
 
+from consensus.beacon import compute_beacon
+from consensus.docket import Docket
 from consensus.effects import (
+    BeginEpoch,
     Broadcast,
     BuildPayload,
     CheckPayload,
+    ComputeBeacon,
     Decide,
     Drop,
     Effect,
     EnteredView,
     LedgerAdvanced,
+    LedgerChanges,
     Persist,
     Report,
     Send,
+    SendEpochEnd,
     SetTimer,
     TimedOut,
     batch,
 )
 from consensus.errors import InvalidMessage, InvariantViolation
 from consensus.events import (
+    BeaconComputed,
     Event,
+    OperationSubmitted,
     PayloadBuilt,
     PayloadReady,
     PeerLost,
@@ -47,10 +55,13 @@ from consensus.events import (
     TimerFired,
     TransactionsWaiting,
 )
+from consensus.evidence import Evidence, get_rule
 from consensus.leaf import Block, compute_leaf_commitment
-from consensus.ledger import LedgerChange, LedgerSchedule
-from consensus.ledger.changes import Benched, Cleared, FallbackActivated, FallbackEnded
+from consensus.ledger import Ledger, LedgerSchedule
+from consensus.ledger.admission import Admission
+from consensus.member import Credentials, Member
 from consensus.messages import (
+    EpochEnd,
     LeafRequest,
     QuorumProposal,
     RangeRequest,
@@ -58,19 +69,22 @@ from consensus.messages import (
     TransactionForward,
     encode,
 )
-from consensus.replica import Replica
-from consensus.safety import SafetyRules
-from consensus.types import Height, ValidatorId, View
-from consensus.validation import Deferred, MessageValidator
-from sequencer import __version__
+from consensus.operations import Operation
+from consensus.types import Commitment, ValidatorId, View
+from consensus.validation import Deferred, Verified
+from sequencer import __version__, mempool
 from sequencer.api.node_view import NodeStatus
-from sequencer.application import Application
-from sequencer.clock import NodeClock
+from sequencer.application import Application, replay
+from sequencer.clock import DriftWatch, NodeClock
 from sequencer.ingress import open_frame
-from sequencer.mempool import Admission
+from sequencer.ledger_desk import LedgerDesk
+from sequencer.ledger_log import ChangeEntry
 from sequencer.metrics import NodeMetrics
 from sequencer.network_config import NetworkConfig
+from sequencer.operation_codec import OperationPlace
 from sequencer.payload import Hash, PayloadCache, PayloadError, Transaction, encode_payload
+from sequencer.ports import Address
+from sequencer.schedule_view import Outlook
 from sequencer.serving import BlockServer
 from sequencer.storage import Recovered, Storage
 from sequencer.transactions import MempoolLimits, Transactions
@@ -85,9 +99,8 @@ TURN_ITEMS_MAX = 64
 """Reads that one turn takes: enough to share a sync among all peers, few enough that a vote never waits long."""
 FORWARD_LEADERS = 2
 """How many of the next leaders a transaction is forwarded to: the second one covers for the first."""
-REPLAY_BLOCKS = 256
-REPLAY_BYTES = 8 * 1024 * 1024
-"""Decided blocks that are read in one go for an application that is behind."""
+BEACON_STEPS_INLINE = 4096
+"""A chain of a millisecond is not worth a thread."""
 EXPIRY_INTERVAL_SECONDS = 1.0
 """How often the mempool drops what has expired, old transactions are forwarded again, and the clock is looked at."""
 
@@ -108,7 +121,7 @@ class Node:
         self,
         *,
         network: NetworkConfig,
-        safety: SafetyRules,
+        credentials: Credentials,
         recovered: Recovered,
         storage: Storage,
         payloads: PayloadCache,
@@ -117,9 +130,10 @@ class Node:
         metrics: NodeMetrics,
         mempool_limits: MempoolLimits,
         clock: NodeClock,
+        peers: Mapping[ValidatorId, Address],
     ) -> None:
         self.network = network
-        self.validator_id = safety.validator_id
+        self.validator_id = credentials.validator_id
         self.version = __version__
         self.storage = storage
         self.payloads = payloads
@@ -127,21 +141,17 @@ class Node:
         self._transport = transport
         self._application = application
         self._clock = clock
+        self._drift = DriftWatch(clock, network.consensus.clock_skew_max_ms / 1000)
         self._transactions = Transactions(
             mempool_limits, network.transactions.transaction_bytes_max, payloads, storage.select_decided
         )
         context = network.context()
-        self._validator = MessageValidator(context)
-        self._replica = Replica(
-            context,
-            LedgerSchedule(context.ledger_parameters.leadership),
-            self._validator,
-            safety,
-            tip=recovered.tip,
-            ledger=recovered.ledger or context.genesis_ledger,
-            tip_fc=recovered.tip_fc,
-            undecided=recovered.undecided,
-        )
+        admission = Admission(context.network_id, context.scheme, context.ledger_parameters)
+        schedule = LedgerSchedule(context.ledger_parameters.leadership)
+        self._member = Member(context, credentials, schedule, Docket(admission), recovered)
+        self._desk = LedgerDesk(network, credentials.validator_id, self._member.ledger, peers, metrics)
+        self._send_beacon, self._beacons = trio.open_memory_channel[ComputeBeacon](math.inf)
+        self._events: deque[Event] = deque()
         self._started_at = trio.current_time()
         self._turn: list[Effect] = []
         self._timers: dict[Timer, float] = {}
@@ -158,14 +168,19 @@ class Node:
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Take part until cancelled. Any exception that leaves here is fatal for the process (R8)."""
-        self._replay()  # before anybody connects: it may take long, and blocks everything else
+        replay(
+            self._application, self.storage, self.payloads
+        )  # before anybody connects: it may take long, and blocks everything else
         async with trio.open_nursery() as nursery:
             await nursery.start(self._transport.run, self._send_inbox)
             nursery.start_soon(self._look_after)
+            nursery.start_soon(self._compute_beacons)
             task_status.started()
             self._drive(Started())
             while True:
                 self._is_woken = False
+                while self._events:
+                    self._drive(self._events.popleft())
                 has_built = self._try_build()
                 self._press()
                 self._forward(self._transactions.take_forwards())
@@ -178,7 +193,7 @@ class Node:
 
     # What the API calls
 
-    def submit(self, transactions: Sequence[Transaction], hashes: Sequence[Hash]) -> list[Admission]:
+    def submit(self, transactions: Sequence[Transaction], hashes: Sequence[Hash]) -> list[mempool.Admission]:
         """Take transactions from a client: into the mempool, and on to the next leaders."""
         admissions = self._transactions.submit(transactions, hashes)
         if self._transactions.has_forwards:
@@ -198,20 +213,50 @@ class Node:
         self._wake()
         await self._has_forwarded.wait()
 
+    def submit_operation(self, operation: Operation) -> str | None:
+        """J5: None when it waits for a leaf now, else why it cannot."""
+        flaw = self._member.find_operation_flaw(operation)
+        if flaw is None:
+            self._events.append(OperationSubmitted(operation))
+            self._wake()
+        return flaw
+
+    def find_operation(self, operation_id: Commitment) -> OperationPlace | None:
+        return self._desk.find_operation(operation_id, self.pending_operations())
+
+    def pending_operations(self) -> Sequence[Operation]:
+        return self._member.docket.operations
+
+    def pending_evidence(self) -> Sequence[Evidence]:
+        return self._member.docket.evidence
+
+    def recent_changes(self) -> Sequence[ChangeEntry]:
+        return self._desk.recent_changes
+
+    def outlook(self) -> Outlook | None:
+        """From where the next leaders can be told."""
+        replica = self._member.replica
+        candidate = replica.candidate
+        parent = candidate or replica.high_block
+        if parent is None:
+            return None
+        view = replica.view if candidate is None else View(replica.view + 1)
+        return Outlook(view, parent.leaf, replica.chain.get_ledger(parent.commitment))
+
     def is_pending(self, transaction_hash: Hash) -> bool:
         """Accepted, and not yet final for everyone to see."""
         return self._transactions.is_pending(transaction_hash)
 
     def status(self) -> NodeStatus:
-        replica = self._replica
+        replica = self._member.replica
         return NodeStatus(
-            epoch=replica.tip.leaf.epoch,
+            epoch=self._member.epoch,
             view=replica.view,
             leader=replica.leader,
             decided_height=self._announced.leaf.height,
             decided_view=self._announced.leaf.view,
             high_qc_view=replica.high_qc.view,
-            ledger=replica.chain.ledger,
+            ledger=self._member.ledger,
             is_behind=replica.is_behind,
             peers=self._transport.connected,
             mempool_transactions=len(self._transactions),
@@ -221,7 +266,7 @@ class Node:
 
     def is_ready(self) -> str | None:
         """None when this node has decided and is not behind, else the reason."""
-        if self._replica.is_behind:
+        if self._member.replica.is_behind:
             return "this node is catching up"
         if not self._has_decided:
             return "nothing has been decided since this node started"
@@ -255,10 +300,10 @@ class Node:
                 for frame in frames:
                     self._open(sender, frame)
             case Lost(peer):
-                log.warning("peer_lost", peer=self.network.name_of(peer))
+                log.warning("peer_lost", peer=self._desk.directory.name_of(peer))
                 self._drive(PeerLost(peer))
             case Found(peer):
-                log.info("peer_found", peer=self.network.name_of(peer))
+                log.info("peer_found", peer=self._desk.directory.name_of(peer))
             case Wake():
                 pass
             case _:
@@ -266,7 +311,7 @@ class Node:
 
     def _open(self, sender: ValidatorId, frame: bytes) -> None:
         try:
-            incoming = open_frame(sender, frame, self._validator)
+            incoming = open_frame(sender, frame, self._member)
         except InvalidMessage as error:
             self._drop(sender, error.reason, error.detail)
             return
@@ -277,8 +322,9 @@ class Node:
             case TransactionForward(transactions):
                 self._transactions.add_forwarded(transactions)
             case Received(_, item):
-                message = item.vote if isinstance(item, Deferred) else item.message
-                self.metrics.count_message(message, "received")
+                if isinstance(item, Deferred | Verified):
+                    message = item.vote if isinstance(item, Deferred) else item.message
+                    self.metrics.count_message(message, "received")
                 self._drive(incoming)
             case _:
                 assert_never(incoming)
@@ -287,28 +333,23 @@ class Node:
         """One event, and every event that follows from it within this node, to completion."""
         events = deque([event])
         while events:
-            for effect in self._replica.handle(events.popleft(), self._clock.now()):
+            for effect in self._member.handle(events.popleft(), self._clock.now()):
                 match effect:
                     case CheckPayload(block, ancestors):
                         self.metrics.on_proposal(block.commitment, trio.current_time())
                         events.append(PayloadReady(block.commitment, self._is_acceptable(block, ancestors)))
                     case BuildPayload():
                         self._build = effect
+                    case ComputeBeacon():
+                        self._send_beacon.send_nowait(effect)
                     case SetTimer(timer, deadline):
                         self._timers[timer] = self._clock.to_trio_time(deadline)
                     case _:
                         if isinstance(effect, Decide):
                             self._transactions.on_decide(effect.blocks)
+                        elif isinstance(effect, BeginEpoch):
+                            self._build = self._pressed_view = None
                         self._turn.append(effect)
-
-    def _replay(self) -> None:
-        """Decided and durable, but the process ended before its application took it."""
-        height = self._application.height
-        while height is not None and height < self.storage.latest_height:
-            blocks = self.storage.read_decided(Height(height + 1), blocks_max=REPLAY_BLOCKS, bytes_max=REPLAY_BYTES)
-            for block in blocks:
-                self._application.on_decide(block, self.payloads.open(block))
-            height = blocks[-1].leaf.height
 
     async def _commit(self) -> None:
         """R8: append, sync, release."""
@@ -324,7 +365,7 @@ class Node:
         for effect in turn.release:
             self._release(effect)
 
-    def _release(self, effect: Effect) -> None:
+    def _release(self, effect: Effect) -> None:  # noqa: C901 - one flat match over all effects
         match effect:
             case Broadcast(message):
                 if isinstance(message, QuorumProposal):
@@ -335,20 +376,27 @@ class Node:
                 self._transport.send(to, encode(message))
             case Decide(blocks):
                 self._announce(blocks)
-            case LedgerAdvanced(_, changes):
-                self._tell_changes(changes)
+            case LedgerAdvanced(ledger, changes):
+                self._on_ledger(ledger, changes)
+            case BeginEpoch(start, changes):
+                self._on_ledger(start.ledger, ((start.block.leaf.height, changes),))
+            case SendEpochEnd(to, epoch):
+                proof = self.storage.read_epoch_proof(epoch)
+                if proof is not None:
+                    self._transport.send(to, encode(EpochEnd(epoch, proof)))
             case EnteredView(view, _, timed_out):
                 self.metrics.on_entered_view(view, timed_out=timed_out, now=trio.current_time())
-                if self._replica.high_block is not None:
-                    self.metrics.on_certified(self._replica.high_block.leaf.height)
+                if self._member.replica.high_block is not None:
+                    self.metrics.on_certified(self._member.replica.high_block.leaf.height)
             case TimedOut(view, cause):
                 self.metrics.timeouts.inc(cause)
                 log.info("timed_out", view=view, cause=cause)
             case Report(evidence):
-                log.warning("equivocation", offender=self.network.name_of(evidence.offender), evidence=repr(evidence))
+                offender = self._desk.directory.name_of(evidence.offender)
+                log.warning("offence", offender=offender, rule=get_rule(evidence), evidence=repr(evidence))
             case Drop(sender, reason, detail):
                 self._drop(sender, reason, detail)
-            case Persist() | SetTimer() | BuildPayload() | CheckPayload():
+            case Persist() | SetTimer() | BuildPayload() | CheckPayload() | ComputeBeacon():
                 raise InvariantViolation(f"{type(effect).__name__} is handled before the write, never after it")
             case _:
                 assert_never(effect)
@@ -361,31 +409,20 @@ class Node:
             transactions += len(payload.hashes)
             self._application.on_decide(block, payload)
             self._transactions.on_final(payload)
+        self._desk.on_decide(blocks)
         self._has_decided = True
         self._announced = blocks[-1]
         self.metrics.on_decide(blocks, transactions, trio.current_time())
 
-    def _tell_changes(self, changes: Sequence[tuple[Height, Sequence[LedgerChange]]]) -> None:
-        """Every transition is a log line with its reason and a metric."""
-        for height, described in changes:
-            for change in described:
-                self.metrics.on_ledger_change(change)
-                match change:
-                    case Benched(validator, missed, turns):
-                        name = self.network.name_of(validator)
-                        log.warning("benched", validator=name, height=height, missed=missed, turns=turns)
-                    case Cleared(validator):
-                        log.info("bench_cleared", validator=self.network.name_of(validator), height=height)
-                    case FallbackActivated(skipped_views):
-                        log.warning("fallback_activated", height=height, skipped_views=skipped_views)
-                    case FallbackEnded():
-                        log.info("fallback_ended", height=height)
-                    case _:
-                        assert_never(change)
+    def _on_ledger(self, ledger: Ledger, changes: LedgerChanges) -> None:
+        """Every transition is a log line with its reason, a metric and an entry of the API; newcomers become peers."""
+        self._desk.on_ledger(ledger, changes)
+        self._transport.set_keys(self._desk.compute_keys(ledger))
+        self._transport.set_peers(self._desk.compute_peers(ledger))
 
     def _drop(self, sender: ValidatorId, reason: str, detail: str) -> None:
         self.metrics.on_drop(reason, sender)
-        log.debug("frame_dropped", peer=self.network.name_of(sender), reason=reason, detail=detail)
+        log.debug("frame_dropped", peer=self._desk.directory.name_of(sender), reason=reason, detail=detail)
 
     # Payloads
 
@@ -406,7 +443,7 @@ class Node:
         build = self._build
         if build is None:
             return False
-        if build.view != self._replica.view:
+        if build.view != self._member.replica.view:
             self._build = None
             return False
         transactions = self._transactions.take(build.bytes_max, build.ancestors) if build.bytes_max else []
@@ -418,13 +455,14 @@ class Node:
 
     def _press(self) -> None:
         """L6: tell the replica, once per view, that an honest leader has something to propose."""
-        if self._pressed_view != self._replica.view and self._transactions.has_besides(self._replica.chain.blocks):
-            self._pressed_view = self._replica.view
+        replica = self._member.replica
+        if self._pressed_view != replica.view and self._transactions.has_besides(replica.chain.blocks):
+            self._pressed_view = replica.view
             self._drive(TransactionsWaiting())
 
     def _forward(self, forwards: Sequence[TransactionForward]) -> None:
         """To the next leaders, as far as they are known and others than this node."""
-        for leader in self._replica.compute_next_leaders(FORWARD_LEADERS) if forwards else ():
+        for leader in self._member.replica.compute_next_leaders(FORWARD_LEADERS) if forwards else ():
             if leader != self.validator_id:
                 for forward in forwards:
                     self._transport.send(leader, encode(forward))
@@ -442,20 +480,21 @@ class Node:
         with suppress(trio.WouldBlock):
             self._send_inbox.send_nowait(Wake())
 
+    async def _compute_beacons(self) -> None:
+        """T4: off the consensus path, in a thread of its own."""
+        parameters = self._member.context.ledger_parameters.epochs
+        async for request in self._beacons:
+            if parameters.beacon_difficulty <= BEACON_STEPS_INLINE:
+                result = compute_beacon(request.origin, parameters)
+            else:
+                result = await trio.to_thread.run_sync(compute_beacon, request.origin, parameters)
+            self._events.append(BeaconComputed(request.epoch, result))
+            self._wake()
+
     async def _look_after(self) -> None:
         """What time alone brings about: transactions expire, and the wall clock leaves this node's."""
-        is_told = False
-        skew_max = self.network.consensus.clock_skew_max_ms / 1000
         while True:
             await trio.sleep(EXPIRY_INTERVAL_SECONDS)
             self._transactions.expire(trio.current_time())
-            drift = self._clock.compute_drift()
-            if abs(drift) > skew_max and not is_told:
-                log.warning(
-                    "clock_left_behind",
-                    seconds=round(drift, 3),
-                    reason="the wall clock was stepped, or the machine slept, while the node ran",
-                    action="restart the node: others may refuse its timestamps, and it theirs (R3b)",
-                )
-            is_told = abs(drift) > skew_max
-            self._forward(self._transactions.take_overdue(self._replica.chain.blocks))
+            self._drift.look()
+            self._forward(self._transactions.take_overdue(self._member.replica.chain.blocks))

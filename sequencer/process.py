@@ -12,7 +12,9 @@ from functools import partial
 import structlog
 import trio
 
-from consensus.safety import SafetyRules
+from consensus.member import Credentials
+from consensus.safety import prove_identity
+from consensus.signatures import Signer
 from sequencer import __version__
 from sequencer.api.server import open_listener, serve_api
 from sequencer.application import Application, Opaque
@@ -68,11 +70,10 @@ async def run_node(
     with closing(storage), open_listener(loaded.api) as listener:
         metrics = NodeMetrics(__version__, network.name, loaded.config.validator)
         recovered = storage.load()
-        safety = SafetyRules(context, loaded.validator_id, signer, recovered.record)
-        transport = _make_transport(make_transport, loaded, safety, metrics)
+        transport = _make_transport(make_transport, loaded, signer, metrics)
         node = Node(
             network=network,
-            safety=safety,
+            credentials=Credentials(loaded.validator_id, (signer,)),
             recovered=recovered,
             storage=storage,
             payloads=payloads,
@@ -81,6 +82,7 @@ async def run_node(
             metrics=metrics,
             mempool_limits=MempoolLimits(loaded.config.mempool_bytes_max, loaded.config.mempool_expiry_ms / 1000),
             clock=NodeClock(),
+            peers=loaded.peers,
         )
         is_closing = trio.Event()
         async with trio.open_nursery() as nursery:
@@ -97,9 +99,10 @@ async def run_node(
 
 
 def _make_transport(
-    make: Callable[..., TcpTransport], loaded: LoadedNode, safety: SafetyRules, metrics: NodeMetrics
+    make: Callable[..., TcpTransport], loaded: LoadedNode, signer: Signer, metrics: NodeMetrics
 ) -> TcpTransport:
-    identity = Identity(loaded.network.context(), loaded.validator_id, safety.prove_identity)
+    context = loaded.network.context()
+    identity = Identity(context, loaded.validator_id, partial(prove_identity, signer, context.network_id))
     transport = make(identity, loaded.listen, loaded.peers, metrics=metrics)
     counters = transport.counters
     metrics.watch_traffic(

@@ -9,7 +9,7 @@ from collections import deque
 
 from consensus.catchup import BlockSource, answer
 from consensus.fetch import WANTED_MAX
-from consensus.messages import LeafResponse, RangeResponse, StorageRequest
+from consensus.messages import LeafResponse, RangeResponse, Snapshot, StorageRequest
 from consensus.types import ValidatorId
 
 REQUESTS_PER_PEER_MAX = WANTED_MAX + 1
@@ -40,7 +40,7 @@ class BlockServer:
         self._waiting.append((sender, deque([request])))
         return True
 
-    def answer_next(self) -> tuple[ValidatorId, LeafResponse | RangeResponse | None]:
+    def answer_next(self) -> tuple[ValidatorId, LeafResponse | RangeResponse | Snapshot | None]:
         """Whose request it was, and the answer; None when this node has nothing to offer."""
         sender, requests = self._waiting.popleft()
         response = answer(requests.popleft(), self._source)

@@ -19,10 +19,12 @@ from consensus.certificates import (
     make_timeout_subject,
 )
 from consensus.context import EpochContext
+from consensus.docket import Docket
 from consensus.effects import Broadcast, BuildPayload, CheckPayload, Decide, Effect, Persist, Send, SetTimer
 from consensus.events import Event, PayloadBuilt, PayloadReady, Received, Started, Timer, TimerFired
 from consensus.leaf import Block, make_leaf
 from consensus.ledger import EpochParameters, LeadershipParameters, Ledger, LedgerParameters, LedgerSchedule, apply_leaf
+from consensus.ledger.admission import Admission
 from consensus.messages import (
     FinalizeVote,
     Message,
@@ -77,6 +79,7 @@ class Lab:
         self.schedule = LedgerSchedule(self.context.ledger_parameters.leadership)
         self._ledgers = {self.context.genesis.commitment: self.context.genesis_ledger}
         self.validator = MessageValidator(self.context)
+        self.admission = Admission(self.context.network_id, self.scheme, self.context.ledger_parameters)
         self.genesis = self.context.genesis
         self.genesis_qc = self.context.genesis_qc
 
@@ -188,12 +191,13 @@ class Bench:
         self.payload = b""
         self.effects: list[Effect] = []
         self.decided: list[Block] = []
-        self.safety = SafetyRules(lab.context, ValidatorId(number), lab.signers[number], record)
+        self.safety = SafetyRules(lab.context, ValidatorId(number), [lab.signers[number]], record)
         options: dict[str, object] = {
             "tip": lab.genesis,
             "ledger": lab.context.genesis_ledger,
             "tip_fc": None,
             "undecided": (),
+            "docket": Docket(lab.admission),
             **chain,
         }
         self.replica = Replica(lab.context, lab.schedule, lab.validator, self.safety, **options)  # type: ignore[arg-type]

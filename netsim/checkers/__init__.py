@@ -10,6 +10,7 @@ from consensus.context import EpochContext
 from consensus.types import ValidatorId
 from netsim.checkers.agreement import Agreement
 from netsim.checkers.certificates import Certificates
+from netsim.checkers.epochs import EpochBoundaries
 from netsim.checkers.order import DecideOrder
 from netsim.checkers.timeouts import FinalizeBeforeTimeout
 from netsim.checkers.transactions import TransactionsOnce
@@ -23,12 +24,14 @@ __all__ = ["Violation", "make_checkers"]
 
 def make_checkers(context: EpochContext, byzantine: Container[ValidatorId] = ()) -> list[Observer]:
     """A fresh set for one simulation. What a Byzantine validator signs or decides is held against nobody."""
+    certificates = Certificates(context, byzantine)
     return [
+        EpochBoundaries(context, certificates, byzantine),
         Agreement(context.genesis, byzantine),
         OneVotePerView(byzantine),
         FinalizeBeforeTimeout(byzantine),
         DecideOrder(byzantine),
         ViewsAdvance(byzantine),
-        Certificates(context, byzantine),
+        certificates,
         TransactionsOnce(byzantine),
     ]

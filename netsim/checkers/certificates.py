@@ -5,8 +5,10 @@ from collections.abc import Container
 from consensus.certificates import Certificate, FinalityCertificate, QuorumCertificate, TimeoutCertificate
 from consensus.context import EpochContext
 from consensus.effects import Decide
+from consensus.epochs import EpochStart
 from consensus.leaf import Leaf
 from consensus.types import Microseconds, ValidatorId
+from netsim.checkers.commitments import compute_commitment
 from netsim.checkers.violation import Violation
 from netsim.observer import Observer
 
@@ -22,11 +24,19 @@ class Certificates(Observer):
         self._byzantine = byzantine
         self._network = bytes(context.network_id)
         self._scheme = context.scheme
-        self._genesis = context.genesis_qc
-        self._members = [(entry.id, entry.public_key, entry.stake) for entry in context.stake_table.validators]
+        self._first = {0: (int(context.genesis.leaf.view), bytes(context.genesis.commitment))}
+        members = [(entry.public_key, entry.stake) for entry in context.stake_table.validators]
+        self._members = {0: members, 1: members}
         self._verified: dict[Certificate, None] = {}
         self._signatures: dict[bytes, tuple[bytes, bytes]] = {}
         self.verified = 0
+
+    def add_epoch(self, start: EpochStart) -> None:
+        """Its stake table, from the ledger that all nodes begin it with, and what its first leaf extends."""
+        state = start.ledger.state
+        for table in state.tables:
+            self._members.setdefault(table.epoch, [(entry.public_key, entry.stake) for entry in table.entries])
+        self._first[state.epoch] = (int(start.block.leaf.view), compute_commitment(start.block.leaf))
 
     def on_decide(self, now: Microseconds, node: ValidatorId, decide: Decide) -> None:
         if node in self._byzantine:
@@ -37,7 +47,7 @@ class Certificates(Observer):
 
     def check(self, certificate: Certificate) -> None:
         """Raises `Violation` unless more than two thirds of the stake stand behind the certificate."""
-        if certificate in self._verified or certificate == self._genesis:
+        if certificate in self._verified or self._is_genesis(certificate):
             return
         match certificate:
             case QuorumCertificate(view=view, leaf=leaf):
@@ -60,6 +70,12 @@ class Certificates(Observer):
             self._verified.clear()
         self._verified[certificate] = None
 
+    def _is_genesis(self, certificate: Certificate) -> bool:
+        """The first leaf of an epoch extends what the epoch begins with, which needs no certificate in it."""
+        if not isinstance(certificate, QuorumCertificate) or certificate.signers or certificate.proof:
+            return False
+        return self._first.get(certificate.epoch) == (certificate.view, certificate.leaf)
+
     def _check_leaf(self, leaf: Leaf) -> None:
         if leaf.justify_qc.leaf != leaf.parent:
             raise Violation("P3", f"the leaf of view {leaf.view} does not extend what its justify_qc certifies")
@@ -74,15 +90,16 @@ class Certificates(Observer):
 
     def _check_stake(self, certificate: Certificate, statements: list[bytes]) -> None:
         """`statements` has one element for all signers, or one for each."""
+        members = self._members[certificate.epoch]
         signers = [
             (public_key, stake)
-            for position, (_, public_key, stake) in enumerate(self._members)
+            for position, (public_key, stake) in enumerate(members)
             if certificate.signers[position // 8] >> (position % 8) & 1
         ]
         if len(statements) == 1:
             statements = statements * len(signers)
         signed = sum(stake for _, stake in signers)
-        total = sum(stake for _, _, stake in self._members)
+        total = sum(stake for _, stake in members)
         if 3 * signed <= 2 * total:
             raise Violation("P2", f"{signed} of {total} stake behind {type(certificate).__name__}({certificate.view})")
         size = len(certificate.proof) // len(signers)

@@ -6,6 +6,13 @@ import msgspec
 
 from consensus.leaf import Leaf
 
+_BODY = ("operations", "evidence", "beacon", "epoch_proof")
+"""What can grow: it stands in the header as one hash, between the ledger and the certificates."""
+
 
 def compute_commitment(leaf: Leaf) -> bytes:
-    return sha256(b"sequencer/leaf/1\x00" + msgspec.msgpack.encode(leaf)).digest()
+    fields = {name: getattr(leaf, name) for name in leaf.__struct_fields__}
+    body = sha256(b"sequencer/leaf-body/2\x00" + msgspec.msgpack.encode([fields.pop(name) for name in _BODY])).digest()
+    header = list(fields.values())
+    header.insert(list(fields).index("justify_qc"), body)
+    return sha256(b"sequencer/leaf/2\x00" + msgspec.msgpack.encode(header)).digest()

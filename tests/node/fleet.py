@@ -8,7 +8,8 @@ from random import Random
 import trio
 
 from consensus.leaf import Block
-from consensus.safety import SafetyRecord, SafetyRules
+from consensus.member import Credentials
+from consensus.safety import SafetyRecord
 from consensus.types import Height, ValidatorId
 from netsim.network import LinkModel, Network, Uniform
 from netsim.transport import Hub, Makers
@@ -79,7 +80,7 @@ class Fleet:
             recovered = disk.load()
             node = self.nodes[number] = Node(
                 network=self.keyring.network,
-                safety=SafetyRules(context, me, self.keyring.signers[number], recovered.record),
+                credentials=Credentials(me, (self.keyring.signers[number],)),
                 recovered=recovered,
                 storage=disk,
                 payloads=payloads,
@@ -88,6 +89,7 @@ class Fleet:
                 metrics=NodeMetrics("test", "test", f"n{number}"),
                 mempool_limits=MempoolLimits(bytes_max=10_000_000, expiry_seconds=3600),
                 clock=NodeClock(wall=lambda: 1_700_000_000 + trio.current_time()),
+                peers={},
             )
             await node.run(task_status=task_status)
         self.nodes.pop(number, None)

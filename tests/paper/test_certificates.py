@@ -8,14 +8,16 @@ import msgspec
 import pytest
 
 from consensus.certificates import QuorumCertificate, make_timeout_subject
-from consensus.effects import Report
+from consensus.effects import Drop, Report
 from consensus.errors import InvalidMessage
+from consensus.events import Received
 from consensus.evidence import DoubleFinalize, DoubleProposal, DoubleVote, UnjustifiedVote
 from consensus.leaf import BeaconResult, EpochProof, Leaf, compute_leaf_commitment, make_header
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote
 from consensus.operations import Unjail
 from consensus.signatures import Domain, make_statement
 from consensus.types import Epoch, NetworkId, ValidatorId, View
+from consensus.validation import Foreign
 from tests.lab import EPOCH, Lab, get_messages, select
 
 replace = msgspec.structs.replace
@@ -72,8 +74,11 @@ def test_p1_a_vote_of_another_network_is_not_valid_here(lab: Lab) -> None:
 
 def test_p1_messages_and_certificates_of_another_epoch_are_refused(lab: Lab) -> None:
     block = lab.chain(1)[0]
-    with pytest.raises(InvalidMessage, match="wrong_epoch"):
-        lab.validator.validate(lab.table.ids[0], replace(lab.vote(0, block), epoch=Epoch(1)))
+    foreign = lab.validator.validate(lab.table.ids[0], replace(lab.vote(0, block), epoch=Epoch(1)))
+    assert isinstance(foreign, Foreign)
+    assert [drop.reason for drop in select(lab.bench(1).handle(Received(lab.table.ids[0], foreign)), Drop)] == [
+        "wrong_epoch"
+    ]
     with pytest.raises(InvalidMessage, match="wrong_epoch"):
         lab.validator.certificates.verify(replace(lab.qc(block), epoch=Epoch(1)))
 

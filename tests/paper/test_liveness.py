@@ -8,7 +8,7 @@ from consensus.certificates import FinalityCertificate
 from consensus.effects import BuildPayload, Drop, Send, SetTimer, TimedOut
 from consensus.errors import InvalidMessage, InvariantViolation
 from consensus.events import PeerLost, Timer, TimerFired, TransactionsWaiting
-from consensus.leaf import Block, Leaf
+from consensus.leaf import Block, EpochProof, Leaf
 from consensus.messages import (
     LeafRequest,
     LeafResponse,
@@ -16,6 +16,7 @@ from consensus.messages import (
     QuorumVote,
     RangeRequest,
     RangeResponse,
+    Snapshot,
     StatusRequest,
     StatusResponse,
     TimeoutVote,
@@ -24,7 +25,7 @@ from consensus.messages import (
 from consensus.pacemaker import Pacemaker
 from consensus.parameters import ConsensusParameters
 from consensus.rotation import compute_rotation
-from consensus.types import Commitment, Height, Microseconds, ValidatorId, View
+from consensus.types import Commitment, Epoch, Height, Microseconds, ValidatorId, View
 from tests.lab import START, Lab, get_messages, select
 
 SUBJECT = 3
@@ -264,6 +265,12 @@ class Source:
             if height <= proven <= height + leaves_max:
                 path = tuple(block.leaf for block in self.blocks[height:proven])
                 return path, self.lab.fc(self.blocks[proven - 1])
+        return None
+
+    def read_epoch_proof(self, epoch: Epoch) -> EpochProof | None:
+        return None
+
+    def read_snapshot(self, epoch: Epoch) -> Snapshot | None:
         return None
 
 

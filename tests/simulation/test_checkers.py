@@ -244,7 +244,7 @@ class TestViews:
         checker.on_start(NOW, NODE, record, [cluster.context.genesis])
         message = next(message for message in reversed(log.messages) if isinstance(message, kind))
         checker.on_send(NOW, NODE, message)
-        with pytest.raises(Violation, match="R8: node 1 starts in view 1"):
+        with pytest.raises(Violation, match="R8: node 1 starts in view \\(0, 1\\)"):
             checker.on_start(NOW, NODE, record, [cluster.context.genesis])
 
 
@@ -378,7 +378,7 @@ class TestWholeClusters:
         cluster.run_until(height=10)
         cluster.node(1).crash()
         cluster.node(1).disk.put_back(record)
-        with pytest.raises(Violation, match="R8: node 1 starts in view 1"):
+        with pytest.raises(Violation, match="R8: node 1 starts in view \\(0, 1\\)"):
             cluster.node(1).restart()
 
     def test_two_of_four_without_a_voice_stall_and_the_scenario_says_how_to_replay_it(self) -> None:

@@ -1,0 +1,100 @@
+"""What waits to be put into a leaf: stake operations (J5) and evidence (J4).
+
+One docket serves a validator through all epochs. It holds what the ledger would accept right now and nothing else: one
+proof per offender, and a bounded number of operations per account and in all. What a decided leaf has settled, or made
+impossible, is dropped.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from consensus.ledger.admission import Admission
+
+from consensus.evidence import Evidence
+from consensus.ledger import Ledger
+from consensus.operations import Operation, compute_operation_id
+from consensus.types import Commitment, Height, ValidatorId
+
+OPERATIONS_PENDING_MAX: Final = 1024
+ACCOUNT_OPERATIONS_MAX: Final = 16
+"""Of one account: its nonces are taken in order, so more than a leaf or two would only wait."""
+REPEAT_HEIGHTS: Final = 16
+"""Decided blocks after which an operation that came in here and still waits is sent out again."""
+
+
+class Docket:
+    """Pending operations and evidence, in the order in which they came."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
+        self._operations: dict[Commitment, Operation] = {}
+        self._own: dict[Commitment, Height] = {}
+        self._evidence: dict[ValidatorId, Evidence] = {}
+
+    @property
+    def operations(self) -> Sequence[Operation]:
+        return tuple(self._operations.values())
+
+    @property
+    def evidence(self) -> Sequence[Evidence]:
+        return tuple(self._evidence.values())
+
+    def find_operation_flaw(self, operation: Operation, ledger: Ledger) -> str | None:
+        """None when it may wait here: acceptable behind what the same account has waiting already, else the reason."""
+        if compute_operation_id(operation) in self._operations:
+            return None
+        waiting = [known for known in self._operations.values() if known.account == operation.account]
+        if len(waiting) >= ACCOUNT_OPERATIONS_MAX:
+            return f"{len(waiting)} operations of this account wait already"
+        if len(self._operations) >= OPERATIONS_PENDING_MAX:
+            return f"{len(self._operations)} operations wait already"
+        return self._find_flaw_behind(waiting, operation, ledger)
+
+    def add_operation(self, operation: Operation, ledger: Ledger, height: Height | None = None) -> bool:
+        """Whether it is new here and acceptable. `height` marks one that came in at this node, see `take_overdue`."""
+        operation_id = compute_operation_id(operation)
+        if operation_id in self._operations or self.find_operation_flaw(operation, ledger) is not None:
+            return False
+        self._operations[operation_id] = operation
+        if height is not None:
+            self._own[operation_id] = height
+        return True
+
+    def add_evidence(self, evidence: Evidence, ledger: Ledger) -> bool:
+        """Whether it is the first acceptable proof against its offender."""
+        if evidence.offender in self._evidence or self.admission.check_evidence(ledger, evidence) is not None:
+            return False
+        self._evidence[evidence.offender] = evidence
+        return True
+
+    def select(self, ledger: Ledger) -> tuple[tuple[Operation, ...], tuple[Evidence, ...]]:
+        """What the next leaf may carry on top of this state."""
+        if not self._operations and not self._evidence:
+            return (), ()
+        return self.admission.select(ledger, self.operations, self.evidence)
+
+    def on_ledger(self, ledger: Ledger) -> None:
+        """Decided leaves have changed the ledger: keep what it still accepts."""
+        for offender, evidence in list(self._evidence.items()):
+            if self.admission.check_evidence(ledger, evidence) is not None:
+                del self._evidence[offender]
+        kept: dict[Commitment, Operation] = {}
+        for operation_id, operation in self._operations.items():
+            waiting = [known for known in kept.values() if known.account == operation.account]
+            if self._find_flaw_behind(waiting, operation, ledger) is None:
+                kept[operation_id] = operation
+        self._operations = kept
+        self._own = {operation_id: height for operation_id, height in self._own.items() if operation_id in kept}
+
+    def take_overdue(self, height: Height) -> list[Operation]:
+        """Operations that came in here and wait too long: whoever was to include them may never have had them."""
+        overdue = [known for known, since in self._own.items() if height - since >= REPEAT_HEIGHTS]
+        for operation_id in overdue:
+            self._own[operation_id] = height
+        return [self._operations[operation_id] for operation_id in overdue]
+
+    def _find_flaw_behind(self, waiting: Sequence[Operation], operation: Operation, ledger: Ledger) -> str | None:
+        selected, _ = self.admission.select(ledger, (*waiting, operation), ())
+        if operation in selected:
+            return None
+        return self.admission.check_operation(ledger, operation) or "it contradicts an operation that waits already"
