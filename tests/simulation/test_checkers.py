@@ -233,7 +233,7 @@ class TestViews:
         checker.on_start(NOW, NODE, record, [cluster.context.genesis])
         checker.on_enter(NOW, NODE, EnteredView(View(5), None, timed_out=False))
         for view in (5, 4):
-            with pytest.raises(Violation, match=f"entered view {view} after view 5"):
+            with pytest.raises(Violation, match=rf"entered \(epoch, view\) \(0, {view}\) after \(0, 5\)"):
                 checker.on_enter(NOW, NODE, EnteredView(View(view), None, timed_out=False))
 
     @pytest.mark.parametrize("kind", [QuorumVote, FinalizeVote, TimeoutVote, QuorumProposal])
