@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final, Self
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgpack
 
@@ -95,6 +95,32 @@ class ApiClient:
         )
         return json.loads(answer)  # type: ignore[no-any-return]
 
+    def ledger(self) -> _Json:
+        return self.get("/v1/ledger")
+
+    def validators(self) -> list[_Json]:
+        """All that the ledger knows, in ascending order of number."""
+        return self.get("/v1/validators")["validators"]  # type: ignore[no-any-return]
+
+    def find_validator(self, name: str) -> _Json | None:
+        """By name or number; None when the ledger has no such validator."""
+        return self._find(f"/v1/validators/{quote(name, safe='')}", "validator_not_found")
+
+    def find_account(self, public_key: bytes) -> _Json | None:
+        """None for one that never held anything."""
+        return self._find(f"/v1/accounts/{public_key.hex()}", "account_not_found")
+
+    def pending_operations(self) -> list[_Json]:
+        return self.get("/v1/operations")["operations"]  # type: ignore[no-any-return]
+
+    def find_operation(self, operation_id: str) -> _Json:
+        return self.get(f"/v1/operations/{operation_id}")
+
+    def submit_operation(self, operation: bytes) -> _Json:
+        """A signed operation in its encoded form. Raises `ApiProblem` with the ledger's reason when it is refused."""
+        answer = self._request("POST", "/v1/operations", {}, operation, "application/octet-stream")
+        return json.loads(answer)  # type: ignore[no-any-return]
+
     def iterate_blocks(self, from_height: int, *, transactions: str = "none") -> Iterator[_Json]:
         """Every finalized block from this height up to the latest one; `transactions` is none, hashes or full."""
         next_height: int | None = from_height
@@ -102,6 +128,14 @@ class ApiClient:
             page = self.get("/v1/blocks", **{"from": next_height, "transactions": transactions})
             yield from page["blocks"]
             next_height = page["next"]
+
+    def _find(self, path: str, absent: str) -> _Json | None:
+        try:
+            return self.get(path)
+        except ApiProblem as problem:
+            if problem.code != absent:
+                raise
+            return None
 
     def _request(
         self,

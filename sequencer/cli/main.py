@@ -11,6 +11,7 @@ from sequencer.cli.devnet import devnet
 from sequencer.cli.init import init
 from sequencer.cli.output import talk
 from sequencer.cli.simulate import simulate
+from sequencer.cli.stake import stake_app
 from sequencer.cli.start import start
 from sequencer.cli.status import status
 from sequencer.cli.tx import tx_app
@@ -52,6 +53,7 @@ def _program(
 for _command in (devnet, init, start, status, simulate, version):
     app.command()(_command)
 app.add_typer(tx_app, name="tx")
+app.add_typer(stake_app, name="stake")
 config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
 config_app.command("show")(config_show)
 app.add_typer(config_app, name="config")

@@ -32,6 +32,10 @@ def status(
         print_json({"nodes": answers})
     else:
         print_rows(_COLUMNS, map(_make_row, answers))
+        reached = [answer for answer in answers if answer["reachable"]]
+        if reached:
+            print()
+            print_rows(("network", "as the node that is furthest ahead sees it"), describe_network(reached))
     silent = [answer for answer in answers if not answer["reachable"]]
     if len(silent) == len(answers):
         from sequencer.api_client import Unreachable
@@ -63,6 +67,22 @@ def _make_row(answer: dict[str, Any]) -> Sequence[object]:
         answer["mempool"]["transactions"],
         round(answer["uptime_s"]),
     )
+
+
+def describe_network(answers: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What is the same on all nodes that are not behind: epoch, who has the lead and why, who is out, the pool."""
+    best = max(answers, key=lambda answer: answer["height"])
+    first, last, height = best["epoch_first_height"], best["epoch_last_height"], best["height"]
+    done = max(0, height - first + 1)
+    rows = [
+        ("epoch", f"{best['epoch']}: {done} of {last - first + 1} blocks, ends with height {last}"),
+        ("mode", f"{best['mode']}: {best['mode_reason']}"),
+        ("primary", ", ".join(best["primary"])),
+        ("fallback", ", ".join(best["fallback"])),
+    ]
+    rows += [(key, ", ".join(best[key])) for key in ("benched", "jailed", "tombstoned") if best[key]]
+    rows.append(("pool", f"{best['pool']}, burned {best['burned']}"))
+    return rows
 
 
 def resolve_urls(urls: Sequence[str] | None, home: Path | None) -> list[tuple[str, str]]:

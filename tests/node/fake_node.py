@@ -33,7 +33,13 @@ from sequencer.schedule_view import Outlook
 class FakeNode:
     """Implements `NodeView`. n0, n1, … have the stakes given and are their own owners; "staker" has 1,000 to bond."""
 
-    def __init__(self, stakes: Sequence[int] = (100, 100, 100, 100), *, epoch_blocks: int = 64) -> None:
+    def __init__(
+        self,
+        stakes: Sequence[int] = (100, 100, 100, 100),
+        *,
+        epoch_blocks: int = 64,
+        network: NetworkConfig | None = None,
+    ) -> None:
         self.signers = [generate_key() for _ in stakes]
         self.staker = generate_key()
         self.validator_id = ValidatorId(0)
@@ -45,7 +51,7 @@ class FakeNode:
         self.changes: list[ChangeEntry] = []
         self.is_blind = False
         """The block that the next proposal extends is missing."""
-        self.network = NetworkConfig(
+        self.network = network or NetworkConfig(
             name="test",
             genesis_time_ms=0,
             leadership=LeadershipSection(primary_size=len(stakes)),
