@@ -84,7 +84,7 @@ def make_cluster(seed: int, behaviour: Behaviour, *, nodes: int = 4, liars: int 
 def test_every_safety_offence_ends_in_a_tombstone_at_one_height(behaviour: str, rules: set[str], seed: int) -> None:
     """J3, J4: noticed by some, included by a leader, checked by every voter; and nobody else is touched."""
     cluster, record = make_cluster(seed, behaviour)
-    cluster.run_until(lambda: all(map(record.tombstones.get, range(4))), timeout_seconds=120)
+    cluster.run_until(lambda: all(map(record.tombstones.get, cluster.context.stake_table.ids)), timeout_seconds=120)
     first = record.tombstones[LIAR][0]
     assert set(map(len, record.tombstones.values())) == {1}
     assert all(found == [first] for found in record.tombstones.values())
