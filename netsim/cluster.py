@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from hashlib import sha256
 
 from consensus.context import EpochContext
-from consensus.ledger import LeadershipParameters, LedgerParameters, LedgerSchedule
+from consensus.ledger import Account, LeadershipParameters, LedgerParameters, LedgerSchedule
 from consensus.parameters import ConsensusParameters
 from consensus.safety import SafetyRecord
 from consensus.signatures import SignatureScheme, Signer
@@ -26,6 +26,7 @@ from netsim.network import LinkModel, LinkModels, Network
 from netsim.observer import Observer
 from netsim.process import Process, World
 from netsim.simulation import Simulation
+from netsim.staking import Stakers
 from netsim.wire import GenuineVotes, SharedVotes
 from netsim.workload import Workload
 
@@ -43,6 +44,9 @@ class ExpectationFailed(AssertionError):
 class Cluster:
     """`nodes` validators with ids from 0, each in a process of its own, all started at once unless `start` is False.
 
+    `joiners` more nodes follow the chain without stake, until they are bonded: the first that is bonded must be the
+    first of them, because ids are given in order. `treasury` is what there is to bond with.
+
     `byzantine` are those that no oracle holds to the rules; a mapping says how they break them: `{3: "equivocate"}`.
     """
 
@@ -52,6 +56,8 @@ class Cluster:
         seed: int = 0,
         *,
         stakes: Sequence[int] | None = None,
+        joiners: int = 0,
+        treasury: int = 0,
         links: LinkModels | None = None,
         disk: DiskModel | None = None,
         parameters: ConsensusParameters | None = None,
@@ -68,17 +74,20 @@ class Cluster:
         self.simulation = Simulation(seed, START)
         streams = self.simulation.streams
         signers = [
-            Signer(scheme or Simulated(), sha256(f"key/{seed}/{node}".encode()).digest()) for node in range(nodes)
+            Signer(scheme or Simulated(), sha256(f"key/{seed}/{node}".encode()).digest())
+            for node in range(nodes + joiners)
         ]
+        purse = Signer(scheme or Simulated(), sha256(f"treasury/{seed}".encode()).digest())
         weights = stakes or [1] * nodes
         self.context = _make_context(
             seed,
-            signers,
+            signers[:nodes],
             weights,
+            [Account(purse.public_key, treasury)],
             parameters or ConsensusParameters(),
             ledger or LedgerParameters(leadership or LeadershipParameters()),
         )
-        self.network = Network(nodes, LinkModel() if links is None else links, streams["network"])
+        self.network = Network(nodes + joiners, LinkModel() if links is None else links, streams["network"])
         self.workload = workload or Workload()
         self.workload.begin(streams["workload"], START)
         self.observers = [*make_checkers(self.context, byzantine), *observers]
@@ -99,6 +108,7 @@ class Cluster:
             )
             for node, signer in enumerate(signers)
         ]
+        self.stakers = Stakers(self.context.network_id, purse, self.alive)
         self.wire.attach([process.receive for process in self.processes])
         if start:
             for process in self.processes:
@@ -229,6 +239,7 @@ def _make_context(
     seed: int,
     signers: Sequence[Signer],
     stakes: Sequence[int],
+    accounts: Sequence[Account],
     parameters: ConsensusParameters,
     ledger_parameters: LedgerParameters,
 ) -> EpochContext:
@@ -244,4 +255,5 @@ def _make_context(
         genesis_time_ms=START // 1000,
         parameters=parameters,
         ledger_parameters=ledger_parameters,
+        accounts=accounts,
     )
