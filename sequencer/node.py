@@ -482,12 +482,12 @@ class Node:
 
     async def _compute_beacons(self) -> None:
         """T4: off the consensus path, in a thread of its own, for which the end of the node does not wait."""
-        parameters = self._member.context.ledger_parameters.epochs
+        epochs = self._member.context.ledger_parameters.epochs
         async for request in self._beacons:
-            if parameters.beacon_difficulty <= BEACON_STEPS_INLINE:
-                result = compute_beacon(request.origin, parameters)
+            if epochs.beacon_difficulty <= BEACON_STEPS_INLINE:
+                result = compute_beacon(request.origin, epochs)
             else:
-                result = await trio.to_thread.run_sync(compute_beacon, request.origin, parameters, abandon_on_cancel=True)
+                result = await trio.to_thread.run_sync(compute_beacon, request.origin, epochs, abandon_on_cancel=True)
             self._events.append(BeaconComputed(request.epoch, result))
             self._wake()
 
