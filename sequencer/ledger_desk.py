@@ -9,12 +9,12 @@ from consensus.effects import LedgerChanges
 from consensus.leaf import Block
 from consensus.ledger import Ledger
 from consensus.operations import Operation, compute_operation_id
-from consensus.types import Commitment, ValidatorId
+from consensus.types import Commitment, Height, ValidatorId
 from sequencer.directory import Directory
 from sequencer.ledger_log import CHANGES_KEPT_MAX, ChangeEntry, describe_change
 from sequencer.metrics import NodeMetrics
 from sequencer.network_config import NetworkConfig
-from sequencer.operation_codec import IncludedOperations, OperationPlace
+from sequencer.operation_codec import IncludedOperations, OperationPlace, get_kind
 from sequencer.ports import Address
 
 log = structlog.get_logger("ledger")
@@ -56,16 +56,26 @@ class LedgerDesk:
         self._metrics.on_ledger(ledger, self.directory)
 
     def on_decide(self, blocks: Iterable[Block]) -> None:
-        """Operations in these blocks have happened."""
+        """Operations in these blocks wait no more; they have happened as soon as the blocks are durable."""
         for block in blocks:
             self._included.add(block.leaf)
+            for operation in block.leaf.operations:
+                self._metrics.count_operation(get_kind(operation), "included")
 
-    def find_operation(self, operation_id: Commitment, pending: Iterable[Operation]) -> OperationPlace | None:
-        """One that waits, or that stands in a leaf decided since this node started."""
+    def find_operation(
+        self, operation_id: Commitment, pending: Iterable[Operation], height: Height
+    ) -> OperationPlace | None:
+        """One that waits, or that stands in a leaf decided since this node started.
+
+        In a leaf above `height`, the last one that is told to anybody, it still waits.
+        """
         for operation in pending:
             if compute_operation_id(operation) == operation_id:
                 return OperationPlace(operation, None)
-        return self._included.find(operation_id)
+        place = self._included.find(operation_id)
+        if place is not None and place.height is not None and place.height > height:
+            return OperationPlace(place.operation, None)
+        return place
 
     def compute_peers(self, ledger: Ledger) -> dict[ValidatorId, Address]:
         """Every other validator that the ledger knows and that has an address: newcomers before their stake is active,

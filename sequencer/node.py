@@ -222,10 +222,11 @@ class Node:
         return flaw
 
     def find_operation(self, operation_id: Commitment) -> OperationPlace | None:
-        return self._desk.find_operation(operation_id, self.pending_operations())
+        return self._desk.find_operation(operation_id, self.pending_operations(), self._announced.leaf.height)
 
     def pending_operations(self) -> Sequence[Operation]:
-        return self._member.docket.operations
+        queued = (event.operation for event in self._events if isinstance(event, OperationSubmitted))
+        return (*self._member.docket.operations, *queued)
 
     def pending_evidence(self) -> Sequence[Evidence]:
         return self._member.docket.evidence
@@ -236,11 +237,10 @@ class Node:
     def outlook(self) -> Outlook | None:
         """From where the next leaders can be told."""
         replica = self._member.replica
-        candidate = replica.candidate
-        parent = candidate or replica.high_block
+        parent = replica.candidate or replica.high_block
         if parent is None:
             return None
-        view = replica.view if candidate is None else View(replica.view + 1)
+        view = replica.view if replica.candidate is None else View(replica.view + 1)
         return Outlook(view, parent.leaf, replica.chain.get_ledger(parent.commitment))
 
     def is_pending(self, transaction_hash: Hash) -> bool:
@@ -347,6 +347,7 @@ class Node:
                     case _:
                         if isinstance(effect, Decide):
                             self._transactions.on_decide(effect.blocks)
+                            self._desk.on_decide(effect.blocks)
                         elif isinstance(effect, BeginEpoch):
                             self._build = self._pressed_view = None
                         self._turn.append(effect)
@@ -409,7 +410,6 @@ class Node:
             transactions += len(payload.hashes)
             self._application.on_decide(block, payload)
             self._transactions.on_final(payload)
-        self._desk.on_decide(blocks)
         self._has_decided = True
         self._announced = blocks[-1]
         self.metrics.on_decide(blocks, transactions, trio.current_time())

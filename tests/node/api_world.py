@@ -5,7 +5,7 @@ nothing is ever decided. No peer is reachable in either.
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ import msgpack
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from consensus.safety import SafetyRecord, SafetyRules
+from consensus.member import Credentials
+from consensus.safety import SafetyRecord
+from consensus.signatures import Signer
 from consensus.types import ValidatorId
 from sequencer.api.app import make_app
 from sequencer.api.server import open_listener, serve_api
@@ -53,12 +55,19 @@ class Nobody:
     def broadcast(self, frame: bytes) -> None:
         pass
 
+    def set_peers(self, peers: Mapping[ValidatorId, Address]) -> None:
+        pass
+
+    def set_keys(self, keys: Mapping[ValidatorId, frozenset[bytes]]) -> None:
+        pass
+
 
 @dataclass
 class World:
-    """A running node, its API in this process, and what tells the API that the node is going down."""
+    """A running node with its key, its API in this process, and what tells the API that the node is going down."""
 
     node: Node
+    signer: Signer
     storage: SqliteStorage
     client: httpx.AsyncClient
     closing: trio.Event
@@ -80,8 +89,7 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def open_node(folder: Path, *, validators: int) -> AsyncIterator[tuple[Node, SqliteStorage]]:
-    keyring = Keyring(validators)
+async def open_node(folder: Path, keyring: Keyring) -> AsyncIterator[tuple[Node, SqliteStorage]]:
     network, context = keyring.network, keyring.context
     me, path = ValidatorId(0), folder / "node.db"
     record = SafetyRecord.initial(context.genesis_qc)
@@ -90,7 +98,7 @@ async def open_node(folder: Path, *, validators: int) -> AsyncIterator[tuple[Nod
     with SqliteStorage(path, context.network_id, me, context.genesis, payloads, "os") as storage:
         node = Node(
             network=network,
-            safety=SafetyRules(context, me, keyring.signers[0], record),
+            credentials=Credentials(me, (keyring.signers[0],)),
             recovered=storage.load(),
             storage=storage,
             payloads=payloads,
@@ -99,6 +107,7 @@ async def open_node(folder: Path, *, validators: int) -> AsyncIterator[tuple[Nod
             metrics=NodeMetrics("1.2.3", network.name, "n0"),
             mempool_limits=MempoolLimits(MEMPOOL_BYTES_MAX, MEMPOOL_EXPIRY_SECONDS),
             clock=NodeClock(),
+            peers={},
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(node.run)
@@ -109,11 +118,11 @@ async def open_node(folder: Path, *, validators: int) -> AsyncIterator[tuple[Nod
 @contextlib.asynccontextmanager
 async def open_world(folder: Path, *, validators: int) -> AsyncIterator[World]:
     """The application is called directly; no sockets."""
-    closing = trio.Event()
-    async with open_node(folder, validators=validators) as (node, storage):
+    closing, keyring = trio.Event(), Keyring(validators)
+    async with open_node(folder, keyring) as (node, storage):
         transport = httpx.ASGITransport(make_app(node, closing), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
-            yield World(node, storage, client, closing)
+            yield World(node, keyring.signers[0], storage, client, closing)
 
 
 @dataclass
@@ -129,7 +138,7 @@ class Served:
 @contextlib.asynccontextmanager
 async def open_served(folder: Path, *, validators: int) -> AsyncIterator[Served]:
     closing, ended = trio.Event(), trio.Event()
-    async with open_node(folder, validators=validators) as (node, _), trio.open_nursery() as nursery:
+    async with open_node(folder, Keyring(validators)) as (node, _), trio.open_nursery() as nursery:
 
         async def serve(*, task_status: trio.TaskStatus[Address]) -> None:
             await serve_api(node, open_listener(Address("127.0.0.1", 0)), closing=closing, task_status=task_status)

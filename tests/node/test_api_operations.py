@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -33,6 +34,7 @@ from sequencer.operation_codec import (
     get_kind,
     parse_operation,
 )
+from tests.node.api_world import open_world
 from tests.node.fake_node import FakeNode, make_client
 from tests.node.test_api_status import assert_problem
 from tests.node.test_metrics import read
@@ -200,3 +202,43 @@ def test_a_node_remembers_a_bounded_number_of_included_operations() -> None:
         included.add(msgspec.structs.replace(leaf, height=Height(height), operations=(operation,)))
     places = [included.find(compute_operation_id(operation)) for operation in operations]
     assert places == [None, None, OperationPlace(operations[2], Height(3)), OperationPlace(operations[3], Height(4))]
+
+
+async def test_a_real_node_takes_an_operation_into_a_block(tmp_path: Path) -> None:
+    """Submitted, judged by the ledger, proposed, decided, told: here the rotation of the only validator's key."""
+    async with open_world(tmp_path, validators=1) as world:
+        account, network_id, fresh = world.signer.public_key, world.node.network.network_id, generate_key()
+        possession = prove_possession(account, fresh, network_id)
+        unsigned = RotateKey(account, 0, b"", ValidatorId(0), fresh.public_key, possession)
+        refused = await world.client.post("/v1/operations", content=encode_operation(unsigned), headers=OCTETS)
+        assert "sign" in assert_problem(refused, 409, "operation_refused")["reason"]
+        operation = sign_operation(unsigned, world.signer, network_id)
+        taken = await world.client.post("/v1/operations", content=encode_operation(operation), headers=OCTETS)
+        assert taken.status_code == 202, taken.text
+        assert (await world.get("/v1/operations"))["operations"][0]["kind"] == "rotate-key"
+        path = f"/v1/operations/{taken.json()['id']}"
+        while (found := await world.get(path))["status"] == "pending":
+            # A transaction makes the next leaf due at once; it is final with the leaf or after it.
+            await world.post_one(len(found).to_bytes(2, "big") + b"due", "?wait=finalized")
+        assert (found["status"], found["kind"]) == ("included", "rotate-key")
+        rotated = [entry for entry in (await world.get("/v1/changes"))["changes"] if entry["kind"] == "key_rotated"]
+        assert [entry["height"] for entry in rotated] == [found["height"]]
+        assert rotated[0]["fields"]["public_key"] == "0x" + fresh.public_key.hex()
+        validator = await world.get("/v1/validators/n0")
+        assert validator["public_key"] == "0x" + fresh.public_key.hex()
+        assert validator["voting_key"] == "0x" + account.hex()
+        metrics = world.node.metrics
+        assert read(metrics, "sequencer_operations_total", kind="rotate-key", outcome="accepted") == 1
+        assert read(metrics, "sequencer_ledger_changes_total", kind="key_rotated") == 1
+
+
+async def test_a_real_node_tells_its_ledger_and_its_next_leaders(tmp_path: Path) -> None:
+    async with open_world(tmp_path, validators=1) as world:
+        await world.post_one(b"a transaction", "?wait=finalized")
+        ledger, status = await world.get("/v1/ledger"), await world.get("/v1/status")
+        assert ledger["epoch"]["last_height"] == status["epoch_last_height"] == 1024
+        assert ledger["supply"] == ledger["total_stake"] == 1
+        views = (await world.get("/v1/schedule?views=3"))["views"]
+        assert [entry["leader"] for entry in views] == ["n0", "n0", "n0"]
+        assert views[0]["view"] >= status["view"]
+        assert await world.get("/v1/evidence") == {"pending": [], "included": []}

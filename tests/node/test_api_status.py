@@ -155,4 +155,4 @@ def test_codes_are_unique_and_fit_a_program() -> None:
     codes = [kind.code for kind in kinds]
     assert len(set(codes)) == len(codes) >= 15
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
-    assert {400, 404, 405, 406, 408, 413, 415, 429, 500, 503, 504} == {kind.status for kind in kinds}
+    assert {400, 404, 405, 406, 408, 409, 413, 415, 429, 500, 503, 504} == {kind.status for kind in kinds}
