@@ -28,7 +28,7 @@ def make_app(node: NodeView, closing: trio.Event) -> Starlette:
     directory = Directory(node.network)
     submit, blocks, status = Submit(node, closing), Blocks(node, directory), Status(node, directory)
     ledger, validators = LedgerRoutes(node, directory), Validators(node, directory)
-    operations, records = Operations(node, closing), Records(node, directory)
+    operations, records = Operations(node, directory, closing), Records(node, directory)
     app = Starlette(
         routes=[
             Route("/v1/transactions", submit.one, methods=_POST),

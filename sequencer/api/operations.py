@@ -3,6 +3,7 @@
 Submitting is idempotent: the id covers the signature and the nonce, so the same operation never happens twice.
 """
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -11,16 +12,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from consensus.operations import Operation, compute_operation_id
-from consensus.types import Commitment
+from consensus.types import Commitment, ValidatorId
 from sequencer.api.encoding import JSON_MEDIA_TYPE, parse_hash, parse_json_operation, parse_operation_bytes, to_hex
 from sequencer.api.node_view import NodeView
 from sequencer.api.parameters import Query, check_accepts_json, read_body, read_media_type
 from sequencer.api.problems import OPERATION_REFUSED, SHUTTING_DOWN, Problem
+from sequencer.directory import Directory
 from sequencer.operation_codec import OPERATION_BYTES_MAX, describe_operation, get_kind
 
 _TYPES: Final = {"application/octet-stream": parse_operation_bytes, JSON_MEDIA_TYPE: parse_json_operation}
 _BODY_BYTES_MAX: Final = 2 * OPERATION_BYTES_MAX + 256
 """In hexadecimal, with room for braces and names."""
+_VALIDATOR: Final = re.compile(r"\bvalidator ([0-9]+)\b")
+"""The ledger knows numbers alone."""
 
 
 class OperationJson(msgspec.Struct):
@@ -44,8 +48,9 @@ class PendingJson(msgspec.Struct):
 class Operations:
     """The routes under /v1/operations."""
 
-    def __init__(self, node: NodeView, closing: trio.Event) -> None:
+    def __init__(self, node: NodeView, directory: Directory, closing: trio.Event) -> None:
         self._node = node
+        self._directory = directory
         self._closing = closing
 
     async def submit(self, request: Request) -> Response:
@@ -86,7 +91,9 @@ class Operations:
         reason = self._node.submit_operation(operation)
         self._node.metrics.count_operation(get_kind(operation), "accepted" if reason is None else "refused")
         if reason is not None:
-            raise Problem(OPERATION_REFUSED, f"{reason[:1].upper()}{reason[1:]}.", reason=reason)
+            self._directory.update(self._node.status().ledger)
+            reason = _VALIDATOR.sub(lambda found: self._directory.name_of(ValidatorId(int(found[1]))), reason)
+            raise Problem(OPERATION_REFUSED, f"The ledger says: {reason}.", reason=reason)
 
 
 def _answer(answer: msgspec.Struct, status: int) -> Response:

@@ -45,6 +45,8 @@ def init(
         print_json(describe_home(made))
     else:
         _print_table(made)
+        if made.treasury_path.exists():
+            talk(f"\nFree tokens for newcomers: {treasury}, their key is {made.treasury_path}")
         talk(f"\nRun all nodes here:  sequencer devnet --home {shlex.quote(str(home))}")
         talk(f"Run one of them:     sequencer start {shlex.quote(str(made.nodes[0].folder))}")
 

@@ -114,12 +114,12 @@ async def test_an_operation_is_pending_then_included_and_never_taken_twice(
 
 
 async def test_a_refusal_says_what_the_ledger_says(node: FakeNode, client: httpx.AsyncClient) -> None:
-    node.refusal = "balance 10 is less than 50"
+    node.refusal = "validator 2 belongs to another account"
     operation = make_operations(node)["bond"]
     response = await client.post("/v1/operations", content=encode_operation(operation), headers=OCTETS)
     body = assert_problem(response, 409, "operation_refused")
-    assert body["reason"] == "balance 10 is less than 50"
-    assert body["detail"] == "Balance 10 is less than 50."
+    assert body["reason"] == "n2 belongs to another account"
+    assert body["detail"] == "The ledger says: n2 belongs to another account."
     assert read(node.metrics, "sequencer_operations_total", kind="bond", outcome="refused") == 1
     assert read(node.metrics, "sequencer_operations_total", kind="bond", outcome="accepted") == 0
 
