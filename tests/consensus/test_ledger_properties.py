@@ -18,7 +18,7 @@ from consensus.ledger import (
     begin_epoch,
 )
 from consensus.ledger.changes import Jailed, Slashed, Tombstoned
-from consensus.ledger.state import compute_supply
+from consensus.ledger.state import ValidatorState, compute_supply
 from consensus.operations import Operation
 from consensus.types import Commitment, ValidatorId
 from tests.bookkeeping import Books, make_signer
@@ -27,13 +27,18 @@ HONEST = ValidatorId(0)
 """Leads whenever it is its turn, and signs nothing twice."""
 LEADERSHIP = LeadershipParameters(primary_size=4, fallback_size=2, handback_after=2, handback_doublings_max=2)
 SLASHING = SlashingParameters(
-    leader_window=6, jail_after=3, outage_window=8, liveness_fraction_ppm=50_000, liveness_event_max_ppm=300_000
+    leader_window=6, jail_after=3, outage_window=2, liveness_fraction_ppm=50_000, liveness_event_max_ppm=300_000
 )
 EPOCHS = EpochParameters(epoch_blocks=1000, min_stake=5)
 ACCOUNTS = st.sampled_from([f"owner-{number}" for number in range(9)])
 KEYS = st.sampled_from([*(f"validator-{number}" for number in range(8)), "x", "y", "z"])
 NUMBERS = st.integers(0, 9)
 AMOUNTS = st.one_of(st.integers(1, 2_000), st.integers(1, 2**62))
+
+
+def get_owner(member: ValidatorState) -> str:
+    """Name of the account that owns it."""
+    return member.owner.rstrip(b".").decode()
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -74,6 +79,14 @@ class LedgerMachine(RuleBasedStateMachine):
         if is_admitted:
             assert taken == len(leaf.operations), "what is admitted takes effect"
 
+    @rule(leaves=st.integers(1, 40), dead=st.sets(st.integers(1, 9), max_size=4))
+    def lead_without(self, leaves: int, dead: set[int]) -> None:
+        for _ in range(leaves):
+            if dead >= set(self.books.ledger.table.ids):
+                return  # the honest one has left, and nobody else is alive
+            self.books.lead(dead=dead)
+            self.steps.append(self.books.leaf)
+
     @rule(count=st.integers(1, 3))
     def roll_over(self, count: int) -> None:
         for _ in range(count):
@@ -84,11 +97,22 @@ class LedgerMachine(RuleBasedStateMachine):
     def bond(self, account: str, key: str, amount: int) -> None:
         self.operations.append(self.books.bond(account, key, amount))
 
-    @rule(account=ACCOUNTS, number=NUMBERS, amount=AMOUNTS, everything=st.booleans())
-    def unbond(self, account: str, number: int, amount: int, everything: bool) -> None:
-        member = self.books.ledger.validators.get(ValidatorId(number))
-        amount = max(1, member.stake) if member is not None and everything else amount
+    @rule(account=ACCOUNTS, number=NUMBERS, amount=AMOUNTS)
+    def unbond(self, account: str, number: int, amount: int) -> None:
         self.operations.append(self.books.unbond(account, number, amount))
+
+    @rule(number=NUMBERS, everything=st.booleans())
+    def unbond_own(self, number: int, everything: bool) -> None:
+        member = self.books.ledger.validators.get(ValidatorId(number))
+        if member is not None and member.stake:
+            amount = member.stake if everything else (member.stake + 1) // 2
+            self.operations.append(self.books.unbond(get_owner(member), number, amount))
+
+    @rule()
+    def unjail_everyone(self) -> None:
+        for member in self.books.state.validators:
+            if member.status is Status.JAILED:
+                self.operations.append(self.books.unjail(get_owner(member), member.id))
 
     @rule(number=NUMBERS)
     def unjail(self, number: int) -> None:
@@ -114,15 +138,12 @@ class LedgerMachine(RuleBasedStateMachine):
         assert compute_supply(state) == self.supply
         # The decoder checks every bound: nothing is negative, nothing too large.
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=LedgerState) == state
-        for keys in (
-            [member.id for member in state.validators],
-            [account.public_key for account in state.accounts],
-            [table.epoch for table in state.tables],
-        ):
-            assert keys == sorted(set(keys))
+        ids, keys = list(ledger.validators), list(ledger.accounts)
+        assert (ids, keys) == (sorted(set(ids)), sorted(set(keys)))
         for table in state.tables:
             assert set(ledger.get_table(table.epoch).ids) <= set(ledger.validators)
-        assert [table.epoch for table in state.tables][-2:] == [state.epoch, state.epoch + 1]
+        first = max(0, state.epoch - EPOCHS.unbonding_epochs)
+        assert [table.epoch for table in state.tables] == list(range(first, state.epoch + 2))
         assert state.primary
         assert state.fallback
         assert {*state.primary, *state.fallback} <= set(ledger.table.ids)
