@@ -173,16 +173,27 @@ class Network:
     def __init__(self, nodes: int, models: LinkModels, random: Random) -> None:
         self.nodes = nodes
         self.counters = LinkCounters()
-        self.links = [
-            [
-                Link(models if isinstance(models, LinkModel) else models(source, destination), random, self.counters)
-                for destination in range(nodes)
-            ]
-            for source in range(nodes)
-        ]
+        self._models = models
+        self._random = random
+        self.links = [[self._make_link(source, destination) for destination in range(nodes)] for source in range(nodes)]
+
+    def add_node(self) -> int:
+        """One more node, at the position that is returned. Its links are whole, whatever else is cut."""
+        node = self.nodes
+        for source, row in enumerate(self.links):
+            row.append(self._make_link(source, node))
+        self.links.append([self._make_link(node, destination) for destination in range(node + 1)])
+        self.nodes += 1
+        return node
+
+    def _make_link(self, source: int, destination: int) -> Link:
+        models = self._models
+        model = models if isinstance(models, LinkModel) else models(source, destination)
+        return Link(model, self._random, self.counters)
 
     def set_model(self, model: LinkModel) -> None:
         """The same model for all links, from now on."""
+        self._models = model
         for row in self.links:
             for link in row:
                 link.set_model(model)

@@ -5,7 +5,7 @@ connections with it: its peers hear of it one delay later, as they would from a 
 of netsim knows Trio, and this one knows no node: whoever joins says how its inbox items are made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
@@ -48,7 +48,10 @@ class _Arrival:
 
 
 class Hub(Generic[Item]):
-    """Where the transports of one network meet. `validators` stand at the positions of `network`, in this order."""
+    """Where the transports of one network meet. `validators` stand at the positions of `network`, in this order.
+
+    Two transports are connected while both run and each has the other among its peers.
+    """
 
     def __init__(self, network: Network, validators: Sequence[ValidatorId], makers: Makers[Item]) -> None:
         self._network = network
@@ -61,8 +64,15 @@ class Hub(Generic[Item]):
         """One for each life of a node: a node that starts again gets another."""
         return SimulatedTransport(self, validator, self._makers)
 
-    def get_peers(self, validator: ValidatorId) -> list[ValidatorId]:
-        return [other for other in self._positions if other != validator]
+    def add(self, validator: ValidatorId) -> None:
+        """A newcomer, at a new position of the network. Raises `ValueError` for one that is here already."""
+        if validator in self._positions:
+            raise ValueError(f"validator {validator} is on this network already")
+        self._positions[validator] = self._network.add_node()
+
+    def get_peers(self, transport: "SimulatedTransport[Item]") -> list[ValidatorId]:
+        """Those that it would be connected to if they ran and wanted it too."""
+        return [other for other in self._positions if other != transport.validator and transport.wants(other)]
 
     def enter(self, transport: "SimulatedTransport[Item]") -> None:
         if transport.validator in self._up:
@@ -72,21 +82,29 @@ class Hub(Generic[Item]):
     def leave(self, transport: "SimulatedTransport[Item]") -> None:
         del self._up[transport.validator]
         for peer, other in self._up.items():
-            link = self._get_link(transport.validator, peer)
-            if transport.validator in other.expected and not link.is_cut:
-                self._notify(link, other, transport.validator, is_found=False)
+            if not self._get_link(transport.validator, peer).is_cut:
+                self._end(other, transport.validator)
 
     def connect(self, transport: "SimulatedTransport[Item]") -> None:
         """Towards every running peer that both directions of the link reach."""
-        for peer in self.get_peers(transport.validator):
+        for peer in self.get_peers(transport):
             other = self._up.get(peer)
+            if other is None or not other.wants(transport.validator):
+                continue
             there, back = self._get_link(transport.validator, peer), self._get_link(peer, transport.validator)
-            if other is None or there.is_cut or back.is_cut:
+            if there.is_cut or back.is_cut:
                 continue
             if transport.expect(peer):
                 self._notify(back, transport, peer, is_found=True)
             if other.expect(transport.validator):
                 self._notify(there, other, transport.validator, is_found=True)
+
+    def disconnect(self, transport: "SimulatedTransport[Item]", peer: ValidatorId) -> None:
+        """It ends its connection with this peer; the peer hears of it unless the way there is cut."""
+        self._end(transport, peer)
+        other = self._up.get(peer)
+        if other is not None and not self._get_link(transport.validator, peer).is_cut:
+            self._end(other, transport.validator)
 
     def carry(self, source: ValidatorId, to: ValidatorId, frame: bytes) -> None:
         other = self._up.get(to)
@@ -94,6 +112,12 @@ class Hub(Generic[Item]):
             return
         for at in self._get_link(source, to).transmit(_now(), len(frame)):
             other.push(_Arrival(at, self._next_sequence(), source, frame))
+
+    def _end(self, receiver: "SimulatedTransport[Item]", peer: ValidatorId) -> None:
+        """A connection ends once."""
+        if peer in receiver.expected and peer not in receiver.ending:
+            receiver.ending.add(peer)
+            self._notify(self._get_link(peer, receiver.validator), receiver, peer, is_found=False)
 
     def _notify(self, link: Link, receiver: "SimulatedTransport[Item]", peer: ValidatorId, *, is_found: bool) -> None:
         at = link.latest_arrival = max(_now() + link.sample_delay(), link.latest_arrival + 1)
@@ -110,12 +134,17 @@ class SimulatedTransport(Generic[Item]):
         self._hub = hub
         self._makers = makers
         self.validator = validator
+        self._peers: Container[ValidatorId] | None = None
+        self._known: Container[ValidatorId] | None = None
         self.expected: set[ValidatorId] = set()
         """Peers with a connection, or with one that is being made."""
+        self.ending: set[ValidatorId] = set()
+        """Those of them whose connection has ended; word of it is on its way."""
         self._connected: set[ValidatorId] = set()
         self._arrivals: list[_Arrival] = []
         self._in_flight: dict[ValidatorId, int] = {}
         self._wake = trio.Event()
+        self._must_connect = False
         self.dropped = 0
         """Frames to this node that exceeded `IN_FLIGHT_BYTES_MAX`."""
 
@@ -123,14 +152,35 @@ class SimulatedTransport(Generic[Item]):
     def connected(self) -> frozenset[ValidatorId]:
         return frozenset(self._connected)
 
+    def wants(self, peer: ValidatorId) -> bool:
+        """Whether it is a peer, and one that could prove who it is."""
+        return (self._peers is None or peer in self._peers) and (self._known is None or peer in self._known)
+
+    def set_peers(self, peers: Iterable[ValidatorId]) -> None:
+        """From now on, as a real transport would be told; until then everyone on the hub is one. Addresses mean
+        nothing here. Raises `ValueError` when this validator is among them.
+        """
+        self._peers = frozenset(peers)
+        if self.validator in self._peers:
+            raise ValueError(f"validator {self.validator} is no peer of its own")
+        for peer in sorted(self.expected - self._peers):
+            self._hub.disconnect(self, peer)
+        self._must_connect = True
+        self._wake.set()
+
+    def set_keys(self, keys: Iterable[ValidatorId]) -> None:
+        """Who can prove its identity from now on; everyone until then. Nothing is signed here."""
+        self._known = frozenset(keys)
+        self._must_connect = True
+        self._wake.set()
+
     def send(self, to: ValidatorId, frame: bytes) -> None:
-        """Raises `KeyError` for a validator that is no peer."""
-        if to not in self._hub.get_peers(self.validator):
-            raise KeyError(to)
-        self._hub.carry(self.validator, to, frame)
+        """A frame for a validator that is no peer is dropped."""
+        if to in self._hub.get_peers(self):
+            self._hub.carry(self.validator, to, frame)
 
     def broadcast(self, frame: bytes) -> None:
-        for peer in self._hub.get_peers(self.validator):
+        for peer in self._hub.get_peers(self):
             self._hub.carry(self.validator, peer, frame)
 
     async def run(
@@ -167,14 +217,15 @@ class SimulatedTransport(Generic[Item]):
 
     async def _wait_due(self) -> None:
         """Until something is due, or it is time to try the missing peers again."""
-        missing = len(self.expected) < len(self._hub.get_peers(self.validator))
+        self._must_connect = False
+        missing = not self.expected.issuperset(self._hub.get_peers(self))
         retry_at = trio.current_time() + RECONNECT_SECONDS if missing else inf
         while not self._arrivals or self._arrivals[0].at > _now():
             self._wake = trio.Event()
             due = self._arrivals[0].at / _MICROSECONDS if self._arrivals else inf
             with trio.move_on_at(min(due, retry_at)):
                 await self._wake.wait()
-            if trio.current_time() >= retry_at:
+            if trio.current_time() >= retry_at or self._must_connect:
                 return
 
     def _take_due(self) -> list[Item]:
@@ -197,6 +248,7 @@ class SimulatedTransport(Generic[Item]):
             else:
                 self._connected.discard(sender)
                 self.expected.discard(sender)
+                self.ending.discard(sender)
                 items.append(self._makers.lost(sender))
         if frames and sender is not None:
             items.append(self._makers.delivery(sender, tuple(frames)))

@@ -26,7 +26,7 @@ from sequencer.node import Node
 from sequencer.payload import PayloadCache
 from sequencer.storage.sqlite import SqliteStorage
 from sequencer.transactions import MempoolLimits
-from sequencer.transport.handshake import Identity
+from sequencer.transport.handshake import Identity, KeyDirectory
 from sequencer.transport.tcp import TcpTransport
 
 log = structlog.get_logger("process")
@@ -102,7 +102,9 @@ def _make_transport(
     make: Callable[..., TcpTransport], loaded: LoadedNode, signer: Signer, metrics: NodeMetrics
 ) -> TcpTransport:
     context = loaded.network.context()
-    identity = Identity(context, loaded.validator_id, partial(prove_identity, signer, context.network_id))
+    prove = partial(prove_identity, signer, context.network_id)
+    keys = {validator.id: frozenset({validator.public_key}) for validator in context.stake_table}
+    identity = Identity(context.network_id, context.scheme, loaded.validator_id, prove, KeyDirectory(keys))
     transport = make(identity, loaded.listen, loaded.peers, metrics=metrics)
     counters = transport.counters
     metrics.watch_traffic(

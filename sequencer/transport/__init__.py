@@ -4,12 +4,14 @@ A transport moves opaque frames between validators whose identity is proven. It 
 promises neither delivery nor order across reconnects, and the protocol needs neither. `tcp` is what networks run.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import trio
 
 from consensus.types import ValidatorId
+from sequencer.ports import Address
 
 __all__ = ["Delivery", "Found", "Inbox", "Item", "Lost", "Transport"]
 
@@ -51,8 +53,23 @@ class Transport(Protocol):
         lost."""
         ...
 
+    def set_peers(self, peers: Mapping[ValidatorId, Address]) -> None:
+        """Everyone else on the network from now on, and where they listen. May be called while `run` runs.
+
+        Newcomers are dialled; connections with those who are no peers any more end, and one to an address that has
+        changed is made anew. Raises `ValueError` when this validator is among them.
+        """
+        ...
+
+    def set_keys(self, keys: Mapping[ValidatorId, frozenset[bytes]]) -> None:
+        """By which public keys validators may prove who they are: two while a key is being rotated.
+
+        Counts for connections from now on; those that stand have been proven.
+        """
+        ...
+
     def send(self, to: ValidatorId, frame: bytes) -> None:
-        """Queue a frame. Raises `KeyError` for a validator that is no peer."""
+        """Queue a frame. One for a validator that is no peer, or none any more, is dropped."""
         ...
 
     def broadcast(self, frame: bytes) -> None:

@@ -12,12 +12,13 @@ hellos (P1): a recorded one is worth nothing, one made for another peer neither.
 It does not protect the bytes that follow from someone who controls the wire; everything that matters in them is
 signed itself.
 
-Whoever holds the key makes the proof; nothing here ever sees it.
+Whoever holds the key makes the proof; nothing here ever sees it. Nothing here knows of epochs either: a proof is good
+with any key that the directory lists for the validator, so connections outlive epochs and keys can be rotated.
 """
 
 import secrets
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -27,9 +28,8 @@ import msgspec
 import trio
 from msgspec import Meta
 
-from consensus.context import EpochContext
-from consensus.signatures import Domain, make_statement
-from consensus.types import ValidatorId, View, WireCount, WireSignature, WireValidatorId
+from consensus.signatures import Domain, SignatureScheme, make_statement
+from consensus.types import Epoch, NetworkId, ValidatorId, View, WireCount, WireSignature, WireValidatorId
 from sequencer.transport.framing import HELLO_BYTES_MAX, FrameReader, encode_frame
 
 PROTOCOL_VERSION: Final = 1
@@ -39,6 +39,7 @@ CHALLENGE_BYTES: Final = 32
 _TAG = b"sequencer/hello/1\0"
 _IDENTITIES = struct.Struct(">BQ32sHH")
 _DIALLER, _ACCEPTOR = 1, 2
+_NO_EPOCH = Epoch(0)
 
 _Hash: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _Reason: TypeAlias = Annotated[str, Meta(pattern="^[a-z_]{1,40}$")]
@@ -95,14 +96,31 @@ class HandshakeError(Exception):
         self.should_refuse = should_refuse
 
 
+class KeyDirectory:
+    """By which public keys each validator may prove its identity. Changes while connections are made."""
+
+    def __init__(self, keys: Mapping[ValidatorId, frozenset[bytes]]) -> None:
+        self.set_keys(keys)
+
+    def set_keys(self, keys: Mapping[ValidatorId, frozenset[bytes]]) -> None:
+        """From now on; whoever is not listed, or with no key, is unknown."""
+        self._keys = dict(keys)
+
+    def get_keys(self, validator: ValidatorId) -> frozenset[bytes]:
+        """None for a validator that is unknown."""
+        return self._keys.get(validator, frozenset())
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who we are, and how we prove it. `prove(digest)` signs in the domain of hellos, see
-    `SafetyRules.prove_identity`."""
+    """Who we are and how we prove it, and by what we know the others."""
 
-    context: EpochContext
+    network_id: NetworkId
+    scheme: SignatureScheme
     validator_id: ValidatorId
     prove: Callable[[bytes], bytes]
+    """Signs a digest in the domain of hellos, see `consensus.safety.prove_identity`."""
+    keys: KeyDirectory
 
 
 async def dial(stream: trio.abc.Stream, identity: Identity, peer: ValidatorId) -> None:
@@ -112,26 +130,31 @@ async def dial(stream: trio.abc.Stream, identity: Identity, peer: ValidatorId) -
     stream."""
     channel = _Channel(stream)
     hello = Hello(
-        PROTOCOL_VERSION, identity.context.network_id, identity.validator_id, peer, secrets.token_bytes(CHALLENGE_BYTES)
+        PROTOCOL_VERSION, identity.network_id, identity.validator_id, peer, secrets.token_bytes(CHALLENGE_BYTES)
     )
     await channel.send(hello)
     async with _refusing(channel):
         answer = await channel.receive(Answer)
-        _verify(identity.context, peer, compute_digest(_ACCEPTOR, hello, answer.challenge), answer.proof)
+        _verify(identity, peer, compute_digest(_ACCEPTOR, hello, answer.challenge), answer.proof)
         await channel.send(Proof(identity.prove(compute_digest(_DIALLER, hello, answer.challenge))))
         await channel.receive(Welcome)
 
 
-async def accept(stream: trio.abc.Stream, identity: Identity) -> ValidatorId:
-    """Find out which validator dialled us, and prove that it reached us. The counterpart of `dial`."""
+async def accept(
+    stream: trio.abc.Stream, identity: Identity, peers: Container[ValidatorId] | None = None
+) -> ValidatorId:
+    """Find out which validator dialled us, and prove that it reached us. The counterpart of `dial`.
+
+    `peers` are those that may; None is everyone in the directory.
+    """
     channel = _Channel(stream)
     async with _refusing(channel):
         hello = await channel.receive(Hello)
-        _check_hello(hello, identity)
+        _check_hello(hello, identity, peers)
         challenge = secrets.token_bytes(CHALLENGE_BYTES)
         await channel.send(Answer(challenge, identity.prove(compute_digest(_ACCEPTOR, hello, challenge))))
         proof = await channel.receive(Proof)
-        _verify(identity.context, hello.dialler, compute_digest(_DIALLER, hello, challenge), proof.proof)
+        _verify(identity, hello.dialler, compute_digest(_DIALLER, hello, challenge), proof.proof)
         await channel.send(Welcome())
     return hello.dialler
 
@@ -142,8 +165,8 @@ def compute_digest(role: int, hello: Hello, acceptor_challenge: bytes) -> bytes:
     return sha256(_TAG + identities + hello.challenge + acceptor_challenge).digest()
 
 
-def _check_hello(hello: Hello, identity: Identity) -> None:
-    network_id = identity.context.network_id
+def _check_hello(hello: Hello, identity: Identity, peers: Container[ValidatorId] | None) -> None:
+    network_id = identity.network_id
     if hello.version != PROTOCOL_VERSION:
         raise HandshakeError("wrong_version", f"speaks version {hello.version}, this node {PROTOCOL_VERSION}")
     if hello.network_id != network_id:
@@ -152,15 +175,17 @@ def _check_hello(hello: Hello, identity: Identity) -> None:
     if hello.acceptor != identity.validator_id:
         detail = f"looks for validator {hello.acceptor}, this is {identity.validator_id}"
         raise HandshakeError("wrong_validator", f"{detail}: an address in its node file is wrong")
-    if hello.dialler not in identity.context.stake_table or hello.dialler == identity.validator_id:
+    is_known = bool(identity.keys.get_keys(hello.dialler)) and (peers is None or hello.dialler in peers)
+    if not is_known or hello.dialler == identity.validator_id:
         raise HandshakeError(
             "unknown_validator", f"says to be validator {hello.dialler}, which is no peer of this node"
         )
 
 
-def _verify(context: EpochContext, peer: ValidatorId, digest: bytes, proof: bytes) -> None:
-    statement = make_statement(context.network_id, Domain.HELLO, context.epoch, View(0), digest)
-    if not context.scheme.verify(context.stake_table.get_validator(peer).public_key, statement, proof):
+def _verify(identity: Identity, peer: ValidatorId, digest: bytes, proof: bytes) -> None:
+    statement = make_statement(identity.network_id, Domain.HELLO, _NO_EPOCH, View(0), digest)
+    keys = identity.keys.get_keys(peer)
+    if not any(identity.scheme.verify(key, statement, proof) for key in keys):
         raise HandshakeError("bad_proof", f"does not hold the key of validator {peer}")
 
 

@@ -34,14 +34,17 @@ class PeerLink:
     Each `on_` method answers what there is to report, or None.
     """
 
-    def __init__(self, peer: ValidatorId, drops: DropLog) -> None:
+    def __init__(self, peer: ValidatorId, drops: DropLog, counters: PeerCounters | None = None) -> None:
         self.peer = peer
-        self.counters = PeerCounters()
+        self.counters = counters or PeerCounters()
         self.outbox = Outbox(self._on_outbox_drop)
         self.is_found = False
         self._drops = drops
         self._is_dialled = False
         self._accepted: trio.CancelScope | None = None
+        self._is_ended = False
+        self._is_stale = False
+        self._outgoing = trio.CancelScope()
         self._redial = trio.Event()
 
     def on_dialled(self) -> Found | None:
@@ -74,6 +77,30 @@ class PeerLink:
     def start_attempt(self) -> None:
         """From now on a peer that dials us ends the next wait."""
         self._redial = trio.Event()
+        self._is_stale = self._is_ended
+
+    def open_scope(self) -> trio.CancelScope:
+        """For what concerns the outgoing connection alone: cancelled when the attempt that it belongs to is given up.
+
+        Reports stay outside, so that none is lost.
+        """
+        self._outgoing = trio.CancelScope()
+        if self._is_stale:
+            self._outgoing.cancel()
+        return self._outgoing
+
+    def redial(self) -> None:
+        """The peer is elsewhere: give up the attempt or connection that leads to its old address, and do not wait."""
+        self._is_stale = True
+        self._outgoing.cancel()
+        self._redial.set()
+
+    def end(self) -> None:
+        """It is no peer any more: both connections end, and no wait for another begins."""
+        self._is_ended = True
+        self.redial()
+        if self._accepted is not None:
+            self._accepted.cancel()
 
     async def wait_retry(self, seconds: float) -> bool:
         """Wait before the next attempt. True when the wait was cut short because the peer has shown itself."""

@@ -11,6 +11,7 @@ import os
 import random
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 import structlog
@@ -45,9 +46,10 @@ _STREAM_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class TcpTransport:
-    """Implements `Transport`. `peers` holds the address of everyone else; it is looked up anew at each attempt to dial.
+    """Implements `Transport`. `peers` holds the address of everyone else; it is looked up anew at each attempt to dial,
+    until `set_peers` replaces it.
 
-    `jitter` draws from [0, 1).
+    `jitter` draws from [0, 1). Raises `ValueError` when this validator is among its peers, or one of them has no key.
     """
 
     def __init__(
@@ -59,19 +61,21 @@ class TcpTransport:
         metrics: TransportMetrics | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        others = {validator.id for validator in identity.context.stake_table} - {identity.validator_id}
-        if set(peers) != others:
-            raise ValueError(f"peers must be exactly the other validators {sorted(others)}, not {sorted(peers)}")
+        unknown = sorted(peer for peer in peers if not identity.keys.get_keys(peer))
+        if unknown:
+            raise ValueError(f"no key by which validators {unknown} could prove who they are")
         self.listen = listen
         """The address listened on. A port of 0 becomes the real one when `run` has started."""
         self._identity = identity
-        self._addresses = peers
         self._jitter = jitter
         self._drops = DropLog(metrics or NoMetrics())
-        self._links = {peer: PeerLink(peer, self._drops) for peer in sorted(peers)}
+        self._addresses: Mapping[ValidatorId, Address] = {}
+        self._links: dict[ValidatorId, PeerLink] = {}
+        self._counters: dict[ValidatorId, PeerCounters] = {}
+        self._session: _Session | None = None
         self._greeting: dict[trio.CancelScope, None] = {}
-        self._greeting_max = max(HELLO_PENDING_MIN, 2 * len(peers))
         self._log = structlog.get_logger("transport")
+        self.set_peers(peers)
 
     @property
     def connected(self) -> frozenset[ValidatorId]:
@@ -79,11 +83,34 @@ class TcpTransport:
 
     @property
     def counters(self) -> Mapping[ValidatorId, PeerCounters]:
-        """Live counters per peer."""
-        return {peer: link.counters for peer, link in self._links.items()}
+        """Live counters of everyone who is or has been a peer."""
+        return MappingProxyType(self._counters)
+
+    def set_peers(self, peers: Mapping[ValidatorId, Address]) -> None:
+        if self._identity.validator_id in peers:
+            raise ValueError(f"validator {self._identity.validator_id} is no peer of its own")
+        before, self._addresses = self._addresses, peers
+        for peer in self._links.keys() - peers.keys():
+            self._links.pop(peer).end()
+        for peer in sorted(peers):
+            link = self._links.get(peer)
+            if link is None:
+                counters = self._counters.setdefault(peer, PeerCounters())
+                link = self._links[peer] = PeerLink(peer, self._drops, counters)
+                if self._session is not None:
+                    self._session.nursery.start_soon(self._keep_dialled, link, self._session)
+            elif before[peer] != peers[peer]:
+                link.redial()
+
+    def set_keys(self, keys: Mapping[ValidatorId, frozenset[bytes]]) -> None:
+        self._identity.keys.set_keys(keys)
 
     def send(self, to: ValidatorId, frame: bytes) -> None:
-        self._put(self._links[to], frame)
+        link = self._links.get(to)
+        if link is None:
+            self._drops.drop("no_peer", None, to=to)
+        else:
+            self._put(link, frame)
 
     def broadcast(self, frame: bytes) -> None:
         for link in self._links.values():
@@ -94,16 +121,19 @@ class TcpTransport:
         listen."""
         listeners = await _open_listeners(self.listen)
         self.listen = Address(self.listen.host, listeners[0].socket.getsockname()[1])
-        async with trio.open_nursery() as nursery:
-            session = _Session(inbox, nursery.cancel_scope)
-            for link in self._links.values():
-                nursery.start_soon(self._keep_dialled, link, session)
+        try:
+            async with trio.open_nursery() as nursery:
+                session = self._session = _Session(inbox, nursery)
+                for link in self._links.values():
+                    nursery.start_soon(self._keep_dialled, link, session)
 
-            async def handle(stream: trio.SocketStream) -> None:
-                await self._serve_accepted(stream, session)
+                async def handle(stream: trio.SocketStream) -> None:
+                    await self._serve_accepted(stream, session)
 
-            nursery.start_soon(trio.serve_listeners, handle, listeners)
-            task_status.started(self.listen)
+                nursery.start_soon(trio.serve_listeners, handle, listeners)
+                task_status.started(self.listen)
+        finally:
+            self._session = None
 
     def _put(self, link: PeerLink, frame: bytes) -> None:
         if 0 < len(frame) <= FRAME_BYTES_MAX:
@@ -115,10 +145,13 @@ class TcpTransport:
     # The connection that we dial: writes.
 
     async def _keep_dialled(self, link: PeerLink, session: "_Session") -> None:
+        """As long as it is a peer."""
         attempt = 0
-        while True:
+        while self._links.get(link.peer) is link:
             link.start_attempt()
-            stream = await self._guard(self._connect(link.peer, attempt), link.peer)
+            stream: trio.SocketStream | None = None
+            with link.open_scope():
+                stream = await self._guard(self._connect(link.peer, attempt), link.peer)
             if stream is not None:
                 attempt = 0
                 async with stream:
@@ -130,14 +163,16 @@ class TcpTransport:
 
     async def _serve_dialled(self, link: PeerLink, stream: trio.SocketStream, session: "_Session") -> None:
         """Write until the connection ends."""
-        self._log.info("peer_connected", peer=link.peer, address=str(self._addresses[link.peer]))
+        address = _get_remote(stream)
+        self._log.info("peer_connected", peer=link.peer, address=address)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write, link, stream, nursery.cancel_scope)
-            await self._watch(link.peer, stream)
+            with link.open_scope() as connection:
+                nursery.start_soon(self._write, link, stream, connection)
+                await self._watch(link.peer, stream)
             # Before anything else: the writer's end takes the scheduler another round.
             await session.report(link.on_dialled_lost())
             nursery.cancel_scope.cancel()
-        self._log.info("peer_disconnected", peer=link.peer, address=str(self._addresses[link.peer]))
+        self._log.info("peer_disconnected", peer=link.peer, address=address)
 
     async def _connect(self, peer: ValidatorId, attempt: int) -> trio.SocketStream | None:
         address = self._addresses[peer]
@@ -188,9 +223,12 @@ class TcpTransport:
             peer = await self._guard(self._greet(stream), None)
             if peer is None:
                 return
-            link = self._links[peer]
-            with trio.CancelScope() as connection:
-                await session.report(link.on_accepted(connection))
+            link = self._links.get(peer)
+            if link is None:
+                return  # it was a peer when it was welcomed
+            connection = trio.CancelScope()
+            await session.report(link.on_accepted(connection))
+            with connection:
                 await self._guard(self._read(link, stream, session), peer)
             await session.report(link.on_accepted_lost(connection))
 
@@ -199,12 +237,12 @@ class TcpTransport:
         address = _get_remote(stream)
         with trio.move_on_after(HELLO_SECONDS) as deadline:
             self._greeting[deadline] = None
-            if len(self._greeting) > self._greeting_max:
+            if len(self._greeting) > max(HELLO_PENDING_MIN, 2 * len(self._links)):
                 oldest = next(iter(self._greeting))
                 del self._greeting[oldest]
                 oldest.cancel()
             try:
-                return await accept(stream, self._identity)
+                return await accept(stream, self._identity, self._links)
             except (HandshakeError, FrameError) as error:
                 self._drops.drop(error.reason, None, address=address, detail=f"{address} {error.detail}")
                 return None
@@ -249,9 +287,9 @@ class TcpTransport:
 class _Session:
     """One run of the transport: where items go, and how it ends when nobody takes them any more."""
 
-    def __init__(self, inbox: Inbox, scope: trio.CancelScope) -> None:
+    def __init__(self, inbox: Inbox, nursery: trio.Nursery) -> None:
         self._inbox = inbox
-        self._scope = scope
+        self.nursery = nursery
 
     async def report(self, item: Item | None) -> None:
         if item is None:
@@ -259,7 +297,7 @@ class _Session:
         try:
             await self._inbox.send(item)
         except _STREAM_ERRORS:
-            self._scope.cancel()
+            self.nursery.cancel_scope.cancel()
             await trio.lowlevel.checkpoint()
 
 

@@ -19,6 +19,7 @@ from sequencer.mempool import Admission
 from sequencer.metrics import NodeMetrics
 from sequencer.node import Node
 from sequencer.payload import Payload, PayloadCache, compute_hashes
+from sequencer.ports import Address
 from sequencer.storage import create_database
 from sequencer.storage.sqlite import SqliteStorage
 from sequencer.transactions import MempoolLimits
@@ -89,7 +90,7 @@ class Fleet:
                 metrics=NodeMetrics("test", "test", f"n{number}"),
                 mempool_limits=MempoolLimits(bytes_max=10_000_000, expiry_seconds=3600),
                 clock=NodeClock(wall=lambda: 1_700_000_000 + trio.current_time()),
-                peers={},
+                peers={peer: Address("simulated", 1) for peer in map(ValidatorId, self._paths) if peer != me},
             )
             await node.run(task_status=task_status)
         self.nodes.pop(number, None)

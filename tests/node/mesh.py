@@ -8,12 +8,13 @@ from types import FrameType
 import trio
 
 from consensus.safety import prove_identity
+from consensus.signatures import Signer
 from consensus.types import ValidatorId
 from sequencer.keys import generate_key
 from sequencer.network_config import LeadershipSection, NetworkConfig, ValidatorConfig
 from sequencer.ports import Address
 from sequencer.transport import Delivery, Found, Item, Lost
-from sequencer.transport.handshake import Identity
+from sequencer.transport.handshake import Identity, KeyDirectory
 from sequencer.transport.tcp import TcpTransport
 
 LOOPBACK = Address("127.0.0.1", 0)
@@ -52,10 +53,16 @@ class Keyring:
         )
         self.context = self.network.context()
 
-    def identity(self, number: int) -> Identity:
-        """Proven as a node proves its own."""
-        prove = partial(prove_identity, self.signers[number], self.context.network_id)
-        return Identity(self.context, ValidatorId(number), prove)
+    @property
+    def keys(self) -> dict[ValidatorId, frozenset[bytes]]:
+        """What everyone may prove its identity with."""
+        return {ValidatorId(number): frozenset({signer.public_key}) for number, signer in enumerate(self.signers)}
+
+    def identity(self, number: int, signer: Signer | None = None) -> Identity:
+        """Proven as a node proves its own, with its key or another one; it knows every validator of the network."""
+        context = self.context
+        prove = partial(prove_identity, signer or self.signers[number], context.network_id)
+        return Identity(context.network_id, context.scheme, ValidatorId(number), prove, KeyDirectory(self.keys))
 
 
 class DropRecorder:
@@ -90,6 +97,8 @@ class _Others(Mapping[ValidatorId, Address]):
         self._addresses, self._own = addresses, own
 
     def __getitem__(self, peer: ValidatorId) -> Address:
+        if peer == self._own:
+            raise KeyError(peer)
         return self._addresses[peer]
 
     def __iter__(self) -> Iterator[ValidatorId]:
@@ -146,11 +155,21 @@ class Mesh:
         self._nursery = nursery
 
     async def start(
-        self, number: int, *, inbox_items: float = 1024, listen: Address = LOOPBACK, identity: Identity | None = None
+        self,
+        number: int,
+        *,
+        inbox_items: float = 1024,
+        listen: Address = LOOPBACK,
+        identity: Identity | None = None,
+        peers: Mapping[ValidatorId, Address] | None = None,
     ) -> Station:
+        """Its peers are all others, unless told."""
         drops = DropRecorder()
         transport = TcpTransport(
-            identity or self.keyring.identity(number), listen, self.book.of_others(number), metrics=drops
+            identity or self.keyring.identity(number),
+            listen,
+            self.book.of_others(number) if peers is None else peers,
+            metrics=drops,
         )
         send_inbox, receive_inbox = trio.open_memory_channel[Item](inbox_items)
         station = Station(transport, receive_inbox, drops)

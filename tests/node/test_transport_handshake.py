@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import memory_stream_pair
 
-from consensus.signatures import Domain, make_statement
+from consensus.signatures import Domain, Signer, make_statement
 from consensus.types import NetworkId, ValidatorId, View
+from sequencer.keys import generate_key
 from sequencer.transport.framing import FrameError, FrameReader, encode_frame
 from sequencer.transport.handshake import (
     PROTOCOL_VERSION,
@@ -63,13 +64,13 @@ async def meet(dialler: Identity, acceptor: Identity, looks_for: ValidatorId = N
     return meeting
 
 
-async def refuse(*frames: bytes, acceptor: Identity | None = None) -> str:
+async def refuse(*frames: bytes, acceptor: Identity | None = None, peers: tuple[ValidatorId, ...] | None = None) -> str:
     """The reason for which a node hangs up on someone who sends just this."""
     meeting = Meeting()
     ours, theirs = memory_stream_pair()
     await ours.send_all(b"".join(map(encode_frame, frames)))
     await ours.send_eof()
-    await meeting.hold("acceptor", theirs, lambda stream: accept(stream, acceptor or KEYRING.identity(1)))
+    await meeting.hold("acceptor", theirs, lambda stream: accept(stream, acceptor or KEYRING.identity(1), peers))
     assert meeting.accepted is None
     return meeting.reasons["acceptor"]
 
@@ -94,21 +95,51 @@ async def test_both_sides_learn_who_is_there() -> None:
 
 async def test_another_network_is_refused_and_told_so() -> None:
     stranger = Keyring(3, name="elsewhere")
-    foreign = replace(stranger.context, stake_table=KEYRING.context.stake_table)
-    meeting = await meet(replace(KEYRING.identity(0), context=foreign), KEYRING.identity(1))
+    foreign = replace(KEYRING.identity(0), network_id=stranger.context.network_id)
+    meeting = await meet(foreign, KEYRING.identity(1))
     assert (meeting.accepted, meeting.reasons) == (None, {"acceptor": "wrong_network", "dialler": "refused"})
 
 
 async def test_somebody_elses_key_is_refused() -> None:
-    impostor = Identity(KEYRING.context, N0, KEYRING.identity(2).prove)
+    impostor = KEYRING.identity(0, KEYRING.signers[2])
     meeting = await meet(impostor, KEYRING.identity(1))
     assert (meeting.accepted, meeting.reasons) == (None, {"acceptor": "bad_proof", "dialler": "refused"})
 
 
 async def test_whoever_answers_must_hold_the_key_too() -> None:
-    impostor = Identity(KEYRING.context, N1, KEYRING.identity(2).prove)
+    impostor = KEYRING.identity(1, KEYRING.signers[2])
     meeting = await meet(KEYRING.identity(0), impostor)
     assert (meeting.accepted, meeting.reasons) == (None, {"dialler": "bad_proof", "acceptor": "refused"})
+
+
+async def test_while_a_key_is_rotated_the_old_and_the_new_one_prove_the_validator() -> None:
+    old, new = KEYRING.signers[0].public_key, generate_key()
+    acceptor = KEYRING.identity(1)
+    cases: list[tuple[set[bytes], Signer | None, bool]] = [
+        ({old}, None, True),
+        ({old}, new, False),
+        ({old, new.public_key}, None, True),
+        ({old, new.public_key}, new, True),
+        ({new.public_key}, new, True),
+        ({new.public_key}, None, False),
+        (set(), None, False),
+    ]
+    for listed, signer, is_accepted in cases:
+        keys = {**KEYRING.keys, N0: frozenset(listed)}
+        acceptor.keys.set_keys(keys)
+        assert ((await meet(KEYRING.identity(0, signer), acceptor)).accepted == N0) is is_accepted
+        # The same of the side that dials.
+        dialler = KEYRING.identity(2)
+        dialler.keys.set_keys(keys)
+        meeting = await meet(dialler, KEYRING.identity(0, signer), looks_for=N0)
+        assert (meeting.accepted == N2) is is_accepted
+
+
+async def test_who_is_no_peer_is_refused_whatever_it_could_prove() -> None:
+    assert await refuse(make_hello(), peers=(N2,)) == "unknown_validator"
+    acceptor = KEYRING.identity(1)
+    acceptor.keys.set_keys({N2: KEYRING.keys[N2]})
+    assert await refuse(make_hello(), acceptor=acceptor) == "unknown_validator"
 
 
 async def test_an_address_that_leads_to_another_validator_is_noticed() -> None:

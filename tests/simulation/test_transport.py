@@ -14,7 +14,7 @@ from netsim.transport import Hub, Makers, SimulatedTransport
 from sequencer.transport import Delivery, Found, Item, Lost, Transport
 
 NODES = 3
-A, B, C = (ValidatorId(10 * node) for node in (1, 2, 3))
+A, B, C, D = (ValidatorId(10 * node) for node in (1, 2, 3, 4))
 MAKERS: Makers[Item] = Makers(Delivery, Lost, Found)
 
 
@@ -138,8 +138,10 @@ async def test_frames_to_nobody_are_gone(autojump_clock: trio.testing.MockClock,
         a.send(B, b"in time")
         items = await take(inbox_b, 2)
         assert items == [Found(A), Delivery(A, (b"in time",))]
-        with pytest.raises(KeyError):
-            a.send(ValidatorId(99), b"who?")
+        a.send(ValidatorId(99), b"who?")
+        await trio.sleep(1)
+        with pytest.raises(trio.WouldBlock):
+            inbox_b.receive_nowait()
 
 
 async def test_a_cut_is_silent_and_heals(autojump_clock: trio.testing.MockClock, model: LinkModel) -> None:
@@ -225,3 +227,96 @@ async def test_one_validator_runs_one_transport(autojump_clock: trio.testing.Moc
         send, _ = trio.open_memory_channel[Item](1)
         with pytest.raises(RuntimeError, match="runs a transport already"):
             await net.hub.make_transport(A).run(send)
+
+
+async def test_a_newcomer_joins_a_network_that_runs(autojump_clock: trio.testing.MockClock, model: LinkModel) -> None:
+    async with open_net(model) as net:
+        a, inbox_a, _ = await net.start(A)
+        net.network.isolate(1)
+        net.hub.add(D)
+        with pytest.raises(ValueError, match="on this network already"):
+            net.hub.add(D)
+        d, inbox_d, _ = await net.start(D)
+        assert await take(inbox_a, 1) == [Found(D)]
+        assert await take(inbox_d, 1) == [Found(A)]
+        d.send(A, b"new here")
+        assert await take(inbox_a, 1) == [Delivery(D, (b"new here",))]
+        assert a.connected == {D}
+
+
+def test_links_of_a_newcomer_follow_the_network_and_leave_the_others_alone() -> None:
+    def describe(source: int, destination: int) -> LinkModel:
+        return LinkModel(Constant(10 * source + destination))
+
+    network = Network(NODES, describe, Random(1))
+    old = [list(row) for row in network.links]
+    network.isolate(0)
+    assert network.add_node() == NODES
+    assert [row[:NODES] for row in network.links[:NODES]] == old
+    assert [len(row) for row in network.links] == [NODES + 1] * (NODES + 1)
+    assert network.links[NODES][1].model == describe(NODES, 1)
+    assert network.links[1][NODES].model == describe(1, NODES)
+    assert not network.links[0][NODES].is_cut
+    network.isolate(NODES)
+    assert network.links[NODES][1].is_cut
+    network.set_model(LinkModel(Constant(7)))
+    network.add_node()
+    assert network.links[NODES + 1][0].model.latency == Constant(7)
+
+
+async def test_both_sides_must_have_the_other_among_their_peers(
+    autojump_clock: trio.testing.MockClock, model: LinkModel
+) -> None:
+    async with open_net(model) as net:
+        a, inbox_a, _ = await net.start(A)
+        a.set_peers([C])
+        b, inbox_b, _ = await net.start(B)
+        a.send(B, b"no peer")
+        a.broadcast(b"no peer")
+        await trio.sleep(10)
+        assert a.connected == b.connected == frozenset()
+        a.set_peers([B, C])
+        assert await take(inbox_a, 1) == [Found(B)]
+        assert await take(inbox_b, 1) == [Found(A)]
+        with pytest.raises(ValueError, match="no peer of its own"):
+            a.set_peers([A, B])
+
+
+async def test_who_is_removed_is_lost_on_both_sides_once_and_may_come_back(
+    autojump_clock: trio.testing.MockClock, model: LinkModel
+) -> None:
+    async with open_net(model) as net:
+        a, inbox_a, _ = await net.start(A)
+        b, inbox_b, _ = await net.start(B)
+        await take(inbox_a, 1)
+        await take(inbox_b, 1)
+        b.send(A, b"on its way")
+        for _ in range(3):
+            a.set_peers([C])
+            b.set_peers([C])
+        assert await take(inbox_a, 2) == [Delivery(B, (b"on its way",)), Lost(B)]
+        assert await take(inbox_b, 1) == [Lost(A)]
+        await trio.sleep(10)
+        for inbox in (inbox_a, inbox_b):
+            with pytest.raises(trio.WouldBlock):
+                inbox.receive_nowait()
+        b.set_peers([A])
+        await trio.sleep(10)
+        assert a.connected == frozenset(), "one side alone is not enough"
+        a.set_peers([B])
+        assert await take(inbox_a, 1) == [Found(B)]
+        assert await take(inbox_b, 1) == [Found(A)]
+
+
+async def test_a_peer_without_a_key_is_not_let_in(autojump_clock: trio.testing.MockClock, model: LinkModel) -> None:
+    async with open_net(model) as net:
+        a, inbox_a, _ = await net.start(A)
+        a.set_keys([A, C])
+        await net.start(B)
+        await trio.sleep(10)
+        assert a.connected == frozenset()
+        a.set_keys([A, B])
+        assert await take(inbox_a, 1) == [Found(B)]
+        a.set_keys([A])
+        await trio.sleep(10)
+        assert a.connected == {B}, "what stands has been proven"
