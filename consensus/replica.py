@@ -198,6 +198,7 @@ class Replica(Standing):
         self._on_qc(vote.high_qc)
         self._on_tc(vote.entry_tc)
         if vote.view < self.view:
+            self._effects += self._certifier.note_timeout(vote)
             self._answer(sender)
         else:
             self._count_timeout(vote)

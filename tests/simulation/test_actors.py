@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from consensus.effects import Report
 from consensus.evidence import ForgottenFinalize, SignedLeaf, find_evidence_flaw
 from consensus.leaf import compute_leaf_commitment, make_header
 from consensus.messages import (
@@ -22,7 +23,7 @@ from consensus.types import Epoch, ValidatorId, View
 from consensus.validation import Deferred, Verified
 from netsim.byzantine.actor import PROPOSALS_MAX, Actor, Means
 from netsim.byzantine.behaviours import BEHAVIOURS, make_actor
-from tests.lab import EPOCH, Lab
+from tests.lab import EPOCH, Lab, select
 
 LIAR = 1
 """Leads view 1."""
@@ -117,6 +118,27 @@ def test_forget_proves_e4_against_itself(lab: Lab) -> None:
     )
     public_key = lab.table.get_validator(ValidatorId(LIAR)).public_key
     assert find_evidence_flaw(evidence, public_key, lab.scheme, lab.context.network_id) is None
+
+
+def test_e4_a_timeout_of_a_view_that_is_over_is_held_against_who_finalized_it(lab: Lab) -> None:
+    """Whoever forgets, forgets late: the others have left that view long ago."""
+    bench = lab.bench(0)
+    actor = make(lab, "forget")
+    chain = lab.chain(6)
+    bench.start()
+    for block in chain:
+        bench.propose(block)
+        bench.certify(block)
+        actor.hear(lab.proposal(block))
+    finalize, timeout = say(actor, lab.finalize(LIAR, chain[3]))[0]
+    assert isinstance(timeout, TimeoutVote)
+    assert bench.replica.view > timeout.view
+    reports = [
+        report.evidence
+        for message in (finalize, timeout)
+        for report in select(bench.receive(LIAR, message), Report)  # type: ignore[arg-type]
+    ]
+    assert [(type(evidence), evidence.offender) for evidence in reports] == [(ForgottenFinalize, LIAR)]
 
 
 def test_forget_signs_every_timeout_as_if_it_knew_nothing(lab: Lab) -> None:
