@@ -8,6 +8,7 @@ import typer
 
 from sequencer.cli.config_show import config_show
 from sequencer.cli.devnet import devnet
+from sequencer.cli.forensics import forensics
 from sequencer.cli.init import init
 from sequencer.cli.output import talk
 from sequencer.cli.simulate import simulate
@@ -50,7 +51,7 @@ def _program(
     pass
 
 
-for _command in (devnet, init, start, status, simulate, version):
+for _command in (devnet, init, start, status, forensics, simulate, version):
     app.command()(_command)
 app.add_typer(tx_app, name="tx")
 app.add_typer(stake_app, name="stake")
