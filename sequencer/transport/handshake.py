@@ -185,6 +185,8 @@ def _check_hello(hello: Hello, identity: Identity, peers: Container[ValidatorId]
 def _verify(identity: Identity, peer: ValidatorId, digest: bytes, proof: bytes) -> None:
     statement = make_statement(identity.network_id, Domain.HELLO, _NO_EPOCH, View(0), digest)
     keys = identity.keys.get_keys(peer)
+    if not keys:
+        raise HandshakeError("unknown_validator", f"no key is known by which validator {peer} could prove itself")
     if not any(identity.scheme.verify(key, statement, proof) for key in keys):
         raise HandshakeError("bad_proof", f"does not hold the key of validator {peer}")
 

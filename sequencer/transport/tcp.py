@@ -49,7 +49,7 @@ class TcpTransport:
     """Implements `Transport`. `peers` holds the address of everyone else; it is looked up anew at each attempt to dial,
     until `set_peers` replaces it.
 
-    `jitter` draws from [0, 1). Raises `ValueError` when this validator is among its peers, or one of them has no key.
+    `jitter` draws from [0, 1). Raises `ValueError` when this validator is among its peers.
     """
 
     def __init__(
@@ -61,9 +61,6 @@ class TcpTransport:
         metrics: TransportMetrics | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        unknown = sorted(peer for peer in peers if not identity.keys.get_keys(peer))
-        if unknown:
-            raise ValueError(f"no key by which validators {unknown} could prove who they are")
         self.listen = listen
         """The address listened on. A port of 0 becomes the real one when `run` has started."""
         self._identity = identity

@@ -133,6 +133,8 @@ async def test_while_a_key_is_rotated_the_old_and_the_new_one_prove_the_validato
         dialler.keys.set_keys(keys)
         meeting = await meet(dialler, KEYRING.identity(0, signer), looks_for=N0)
         assert (meeting.accepted == N2) is is_accepted
+        if not is_accepted:
+            assert meeting.reasons["dialler"] == ("bad_proof" if listed else "unknown_validator")
 
 
 async def test_who_is_no_peer_is_refused_whatever_it_could_prove() -> None:

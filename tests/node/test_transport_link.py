@@ -94,3 +94,30 @@ async def test_a_peer_that_dials_ends_the_wait_for_the_next_attempt(mock_clock: 
     link.on_accepted(trio.CancelScope())
     assert await link.wait_retry(1000)
     assert mock_clock.current_time() == 0
+
+
+async def test_an_attempt_that_is_given_up_leaves_no_scope_open_and_no_wait(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    link = await make_link()
+    link.start_attempt()
+    first = link.open_scope()
+    link.redial()
+    assert first.cancel_called
+    assert link.open_scope().cancel_called, "what belongs to the same attempt"
+    assert await link.wait_retry(1000)
+    link.start_attempt()
+    assert not link.open_scope().cancel_called, "the next attempt is another one"
+
+
+async def test_a_link_that_has_ended_starts_nothing_any_more() -> None:
+    link, accepted = await make_link(), trio.CancelScope()
+    link.on_dialled()
+    link.on_accepted(accepted)
+    outgoing = link.open_scope()
+    link.end()
+    assert outgoing.cancel_called
+    assert accepted.cancel_called
+    link.start_attempt()
+    assert link.open_scope().cancel_called
+    assert [link.on_dialled_lost(), link.on_accepted_lost(accepted)] == [Lost(PEER), None]
