@@ -47,7 +47,9 @@ from consensus.types import Commitment, Epoch, NetworkId, ValidatorId, View
 CERTIFICATES_MAX: Final = 4
 """Certificates of one kind and view that are kept. Honest quorums make certificates of one leaf."""
 HEADER_BYTES_MAX: Final = 16 * 1024 * 1024
-"""Certificates in the headers that are kept, in bytes: seventy headers at a thousand validators."""
+"""All headers that are kept: seventy at a thousand validators, whose certificates are 64 KiB each."""
+_HEADER_BYTES: Final = 512
+"""A header without its certificates."""
 
 
 @dataclass(frozen=True)
@@ -392,8 +394,10 @@ def _find_others(roll: _LeafRoll, leaf: Commitment) -> Iterator[tuple[ValidatorI
 
 
 def _measure(header: LeafHeader) -> int:
-    """Bytes of what can be large in it."""
+    """Bytes, about."""
     tc = header.timeout_certificate
     certificates: Iterable[Certificate] = (header.justify_qc,) if tc is None else (header.justify_qc, tc, tc.high_qc)
     views = 0 if tc is None else 8 * len(tc.high_qc_views)
-    return views + sum(len(certificate.signers) + len(certificate.proof) for certificate in certificates)
+    return (
+        _HEADER_BYTES + views + sum(len(certificate.signers) + len(certificate.proof) for certificate in certificates)
+    )
