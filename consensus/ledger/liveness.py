@@ -62,7 +62,7 @@ def judge_leaders(draft: Draft, parent: Leaf, leaf: Leaf, parameters: LedgerPara
         left = max(0, record.bench_turns - passed)
         draft.change_validator(validator, leader=msgspec.structs.replace(record, bench_turns=left))
     # Who is barred has no turn; in the last resort it gets one, which is no duty.
-    missed = find_missed(ledger, parent, leaf, parameters.leadership) - ledger.barred
+    missed = find_missed(ledger, parent, leaf, parameters.leadership)
     missed = {validator for validator in missed if not draft.validators[validator].is_barred}
     is_counted = not is_outage(ledger, missed | _find_recently_missed(ledger, leaf.view, slashing))
     for validator in sorted(missed):

@@ -93,6 +93,16 @@ def test_forged_evidence_is_refused_and_never_remembered_as_right() -> None:
     assert books.admission.check_evidence(books.ledger, genuine) is None
 
 
+def test_what_was_verified_for_one_key_is_not_right_for_another() -> None:
+    books, rotated = Books(), Books()
+    rotated.include(rotated.rotate_key("owner-3", 3, "fresh"))
+    books.roll_over(2)
+    rotated.roll_over(2)
+    evidence = books.double_vote(3)
+    assert books.admission.check_evidence(books.ledger, evidence) is None
+    assert books.admission.check_evidence(rotated.ledger, evidence) == "a signature in it is not the offender's"
+
+
 def test_a_signature_is_verified_once() -> None:
     books = Books()
     admission, scheme = make_counting_admission()

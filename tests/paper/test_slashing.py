@@ -17,6 +17,7 @@ from consensus.ledger.liveness import (
     find_charge,
     is_jailable,
 )
+from consensus.ledger.parameters import PPM
 from consensus.ledger.slashing import take_stake
 from consensus.ledger.state import LeaderRecord, Unbonding, compute_supply
 from consensus.types import Epoch, ValidatorId
@@ -144,6 +145,24 @@ def test_j1_a_newcomers_first_slots_are_not_held_against_it() -> None:
     assert count_slot(record, missed=True, parameters=DEFAULT).missed_slots == 1
 
 
+def test_j1_whoever_has_lost_everything_keeps_its_vote_until_the_next_table() -> None:
+    slashing = SlashingParameters(
+        jail_after=3,
+        outage_window=1,
+        liveness_fraction_ppm=PPM,
+        liveness_event_max_ppm=PPM,
+        liveness_epoch_max_ppm=PPM,
+    )
+    books = Books(slashing=slashing)
+    books.lead_until_jailed(3)
+    assert books.validator(3).holdings == 0
+    books.roll_over()
+    assert ValidatorId(3) in books.ledger.table
+    assert books.ledger.barred == {3}
+    books.roll_over(3)
+    assert ValidatorId(3) not in books.ledger.validators
+
+
 def test_j1_whoever_always_leads_is_never_charged() -> None:
     books = Books(slashing=QUICK)
     books.lead(200, dead={1, 2})
@@ -191,6 +210,13 @@ def test_j2_eligible_stake_stays_at_two_thirds_and_the_least_offender_is_release
     member = books.validator(5)
     assert (member.stake, member.offences, member.status) == (1_000_000, 0, Status.ACTIVE)
     assert member.leader.probation == QUICK.probation_leaves
+
+
+def test_j2_two_thirds_exactly_are_enough() -> None:
+    books = Books((1_000_000,) * 6, slashing=QUICK)
+    for number in (2, 4):
+        books.lead_until_jailed(number)
+    assert books.ledger.barred == {2, 4}
 
 
 def test_j2_a_worse_offender_takes_the_place_of_a_lesser_one() -> None:
@@ -275,6 +301,18 @@ def test_j3_nor_does_it_matter_across_epochs(stakes: list[int], order: list[int]
             books.include(books.double_vote(number, epochs[number]), proposer=4)
         results.append([books.validator(number).stake for number in range(4)])
     assert results[0] == results[1]
+
+
+def test_j3_the_share_is_that_of_the_epoch_in_which_it_offended() -> None:
+    books = Books((1_000_000,) * 10)
+    books.include(books.bond("owner-0", "validator-0", 1_000_000))
+    books.roll_over(2)
+    assert books.ledger.total_stake == 11_000_000
+    books.include(books.double_vote(3, 1))
+    assert books.validator(3).stake == 700_000, "it had 10 % in epoch 1"
+    books.include(books.double_vote(4, 2))
+    # Of epoch 2 it is 2 of 11 million: 545,454 ppm after the multiple; of epoch 1, 2 of 10.
+    assert [books.validator(number).stake for number in (3, 4)] == [400_000, 454_546]
 
 
 def test_j3_offences_of_distant_epochs_do_not_add_up() -> None:
