@@ -50,7 +50,7 @@ class ByzantineTransport(TcpTransport):
                 super().send(to, encode(message))
 
     def broadcast(self, frame: bytes) -> None:
-        for peer in self.counters:
+        for peer in tuple(self._links):
             self.send(peer, frame)
 
     async def _send_late(self, to: ValidatorId, frame: bytes, seconds: float) -> None:
