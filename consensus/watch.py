@@ -265,7 +265,9 @@ class Watch:
     ) -> list[Evidence]:
         if view < self._floor or signer not in self._table:
             return []
-        roll = rolls.setdefault(view, _LeafRoll())
+        roll = rolls.get(view)
+        if roll is None:
+            roll = rolls[view] = _LeafRoll()
         found: list[Evidence] = []
         if roll.single.get(signer) == signed:
             return found
