@@ -26,6 +26,7 @@ from consensus.messages import (
     FinalizeVote,
     LeafResponse,
     Message,
+    ProposalEcho,
     QuorumProposal,
     QuorumVote,
     RangeResponse,
@@ -99,8 +100,11 @@ class _Examiner:
                 for watch in self._get_watches(exhibit.epoch):
                     self._keep(watch.note_timeout(exhibit))
                 self._add_all(exhibit.high_qc, exhibit.entry_tc)
-            case QuorumProposal():
-                self._add_proposal(exhibit)
+            case QuorumProposal(leaf=leaf, signature=signature):
+                self._add_proposal(leaf.epoch, leaf.view, leaf.proposer, compute_leaf_commitment(leaf), signature)
+                self._add_leaf(leaf)
+            case ProposalEcho(epoch, view, leaf, proposer, signature):
+                self._add_proposal(epoch, view, proposer, leaf, signature)
             case SafetyRecord():
                 self._add_all(exhibit.high_qc, exhibit.entry)
                 self._add_all(exhibit.last_vote, exhibit.last_finalize, exhibit.last_timeout)
@@ -134,12 +138,11 @@ class _Examiner:
             self._keep(watch.note_unjustified(make_header(leaf)))
         self._add_all(leaf.justify_qc, leaf.timeout_certificate, leaf.epoch_proof, *leaf.evidence)
 
-    def _add_proposal(self, proposal: QuorumProposal) -> None:
-        leaf = proposal.leaf
-        signed = SignedLeaf(compute_leaf_commitment(leaf), proposal.signature)
-        for watch in self._get_watches(leaf.epoch):
-            self._keep(watch.note_proposal(leaf.proposer, leaf.view, signed))
-        self._add_leaf(leaf)
+    def _add_proposal(
+        self, epoch: Epoch, view: View, proposer: ValidatorId, leaf: Commitment, signature: bytes
+    ) -> None:
+        for watch in self._get_watches(epoch):
+            self._keep(watch.note_proposal(proposer, view, SignedLeaf(leaf, signature)))
 
     def _add_vote(self, vote: QuorumVote | FinalizeVote) -> None:
         for watch in self._get_watches(vote.epoch):

@@ -26,7 +26,7 @@ from consensus.evidence import DoubleVote, Evidence, SignedLeaf, find_evidence_f
 from consensus.forensics import Exhibit, compute_offending_stake, examine, get_rule
 from consensus.leaf import Block, make_header, make_leaf
 from consensus.ledger import EpochParameters, LeadershipParameters, LedgerParameters
-from consensus.messages import EvidenceNotice, FinalizeVote, QuorumProposal, QuorumVote, TimeoutVote
+from consensus.messages import EvidenceNotice, FinalizeVote, ProposalEcho, QuorumProposal, QuorumVote, TimeoutVote
 from consensus.parameters import ConsensusParameters
 from consensus.safety import SafetyRecord, SafetyRules
 from consensus.signatures import Domain, Signer, make_statement
@@ -362,8 +362,14 @@ class TestOtherExhibits:
             QuorumProposal(block.leaf, b"", attack.sign(leader, Domain.PROPOSAL, block.leaf.view, block.commitment))
             for block in blocks
         ]
-        (found,) = attack.examine(proposals)
-        assert (get_rule(found), found.offender) == ("E1", leader)
+        echoes = [
+            ProposalEcho(EPOCH, block.leaf.view, block.commitment, leader, proposal.signature)
+            for block, proposal in zip(blocks, proposals, strict=True)
+        ]
+        exhibits: list[list[Exhibit]] = [[*proposals], [*echoes], [proposals[0], echoes[1]]]
+        for pair in exhibits:
+            (found,) = attack.examine(pair)
+            assert (get_rule(found), found.offender) == ("E1", leader)
         assert attack.examine([block.leaf for block in blocks]) == []
 
     def test_two_safety_records_of_one_validator(self, attack: Attack) -> None:
