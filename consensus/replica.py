@@ -129,7 +129,8 @@ class Replica(Standing):
             case Deferred(vote):
                 self._on_vote(sender, vote)
             case Unjustified(header):
-                self._effects += self._certifier.note_unjustified(header)
+                if self._oldest_view <= header.view <= self.view + self._context.parameters.view_window:
+                    self._effects += self._certifier.note_unjustified(header)
                 self._emit(Drop(sender, "unjustified", f"a leaf of view {header.view} that breaks R3c"))
             case Foreign(epoch):
                 self._emit(Drop(sender, "wrong_epoch", f"a message of epoch {epoch}, this is {self._context.epoch}"))

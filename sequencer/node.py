@@ -171,6 +171,7 @@ class Node:
         replay(
             self._application, self.storage, self.payloads
         )  # before anybody connects: it may take long, and blocks everything else
+        self._on_ledger(self._member.ledger, ())
         async with trio.open_nursery() as nursery:
             await nursery.start(self._transport.run, self._send_inbox)
             nursery.start_soon(self._look_after)
@@ -382,8 +383,7 @@ class Node:
             case BeginEpoch(start, changes):
                 self._on_ledger(start.ledger, ((start.block.leaf.height, changes),))
             case SendEpochEnd(to, epoch):
-                proof = self.storage.read_epoch_proof(epoch)
-                if proof is not None:
+                if (proof := self.storage.read_epoch_proof(epoch)) is not None:
                     self._transport.send(to, encode(EpochEnd(epoch, proof)))
             case EnteredView(view, _, timed_out):
                 self.metrics.on_entered_view(view, timed_out=timed_out, now=trio.current_time())
@@ -415,7 +415,7 @@ class Node:
         self.metrics.on_decide(blocks, transactions, trio.current_time())
 
     def _on_ledger(self, ledger: Ledger, changes: LedgerChanges) -> None:
-        """Every transition is a log line with its reason, a metric and an entry of the API; newcomers become peers."""
+        """Transitions are told to the log, the metrics and the API; newcomers become peers."""
         self._desk.on_ledger(ledger, changes)
         self._transport.set_keys(self._desk.compute_keys(ledger))
         self._transport.set_peers(self._desk.compute_peers(ledger))
