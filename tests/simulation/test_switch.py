@@ -7,6 +7,7 @@ the test suite, `FIRST_SEED=4711 SEEDS=1` one of them again; both go with `pytes
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -30,6 +31,7 @@ FIRST_SEED = int(os.environ.get("FIRST_SEED", "0"))
 BATCH = 50
 """Seeds in one test: enough to keep the bookkeeping small, few enough to spread over cores."""
 CALM = LinkModel(Exponential(2_000))
+DANGEROUS = ("equivocate", "propose_stale", "propose_stale", "vote_unjustified", "double_vote", "forget", "do_anything")
 LONG_EPOCHS = EpochParameters(epoch_blocks=100_000, beacon_difficulty=16, beacon_checkpoints=4)
 SHORT_EPOCHS = EpochParameters(epoch_blocks=6, beacon_difficulty=16, beacon_checkpoints=4)
 
@@ -163,10 +165,11 @@ def make_scenario(seed: int) -> Scenario:
         handback_after=random.randint(2, 4),
     )
     ledger = LedgerParameters(leadership, epochs=random.choice((LONG_EPOCHS, LONG_EPOCHS, SHORT_EPOCHS)))
-    liars = draw_liars(stakes, random)
+    committees = Cluster(nodes, seed, stakes=stakes, ledger=ledger, start=False).context.genesis_ledger.state
+    liars = draw_liars(stakes, committees.fallback, random)
     has_twins = bool(liars) and random.random() < 0.3
     twin = random.choice(liars) if has_twins else None
-    byzantine = {liar: "withhold_votes" if liar == twin else random.choice(list(BEHAVIOURS)) for liar in liars}
+    byzantine = {liar: "withhold_votes" if liar == twin else draw_behaviour(random) for liar in liars}
     switches = Switches()
     links = LinkModel(Exponential(random.choice((15_000, 40_000))), loss=random.choice((0.0, 0.0, 0.02)))
     cluster = Cluster(
@@ -189,11 +192,19 @@ def make_scenario(seed: int) -> Scenario:
     return scenario
 
 
-def draw_liars(stakes: list[int], random: Random) -> list[ValidatorId]:
-    """Below a third of the stake; nobody in half of the scenarios."""
+def draw_behaviour(random: Random) -> str:
+    """The dangerous ones more often than those that only keep silent."""
+    return random.choice(DANGEROUS if random.random() < 0.7 else list(BEHAVIOURS))
+
+
+def draw_liars(stakes: list[int], fallback: Sequence[ValidatorId], random: Random) -> list[ValidatorId]:
+    """Below a third of the stake; nobody in a third of the scenarios. Who takes over the lead can do most harm."""
     liars: list[ValidatorId] = []
     lying, total = 0, sum(stakes)
-    for number in random.sample(range(len(stakes)), len(stakes)) if random.random() < 0.5 else ():
+    order = random.sample(range(len(stakes)), len(stakes)) if random.random() < 0.67 else []
+    if random.random() < 0.5:
+        order.sort(key=lambda number: number not in fallback)
+    for number in order:
         if 3 * (lying + stakes[number]) < total:
             liars.append(ValidatorId(number))
             lying += stakes[number]
