@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from consensus.certificates import Certificate, FinalityCertificate, QuorumCertificate, TimeoutCertificate
-from consensus.evidence import BrokenPromise, Evidence, SignedLeaf, find_evidence_flaw
+from consensus.evidence import BrokenPromise, Evidence, SignedLeaf, find_evidence_flaw, get_rule
 from consensus.leaf import EpochProof, Leaf, compute_leaf_commitment, make_header
 from consensus.messages import (
     EpochEnd,
@@ -59,11 +59,6 @@ def examine(
         examiner.add(exhibit)
     found = examiner.found
     return [found[key] for key in sorted(found)]
-
-
-def get_rule(evidence: Evidence) -> str:
-    """ "E1" to "E5", or "promise"."""
-    return str(evidence.__struct_config__.tag)
 
 
 def compute_offending_stake(found: Iterable[Evidence], epoch: Epoch, table: StakeTable) -> int:

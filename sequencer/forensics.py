@@ -6,8 +6,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
-from consensus.evidence import Evidence, compute_evidence_id
-from consensus.forensics import compute_offending_stake, examine, get_rule
+from consensus.evidence import Evidence, compute_evidence_id, get_rule
+from consensus.forensics import compute_offending_stake, examine
 from consensus.signatures.ed25519 import Ed25519
 from consensus.stake_table import StakeTable
 from consensus.types import Commitment, Epoch, Height, ValidatorId

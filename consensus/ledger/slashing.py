@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from consensus.evidence import BrokenPromise, Evidence
+from consensus.evidence import BrokenPromise, Evidence, get_rule
 from consensus.ledger.changes import Compensated, Slashed, Tombstoned
 from consensus.ledger.draft import Draft
 from consensus.ledger.parameters import PPM, LedgerParameters, SlashingParameters
@@ -60,11 +60,6 @@ def punish(draft: Draft, evidence: Evidence, reporter: ValidatorId | None, param
     if isinstance(evidence, BrokenPromise):
         _compensate(draft, evidence, entry.public_key, parameters.slashing)
     return True
-
-
-def get_rule(evidence: Evidence) -> str:
-    """E1 to E5, or "promise"."""
-    return str(type(evidence).__struct_config__.tag)
 
 
 def compute_offence_fraction(offence: Offence, offences: Iterable[Offence], parameters: SlashingParameters) -> int:

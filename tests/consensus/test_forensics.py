@@ -22,8 +22,8 @@ from consensus.certificates import (
     make_timeout_subject,
 )
 from consensus.context import EpochContext
-from consensus.evidence import DoubleVote, Evidence, SignedLeaf, find_evidence_flaw, make_pair
-from consensus.forensics import Exhibit, compute_offending_stake, examine, get_rule
+from consensus.evidence import DoubleVote, Evidence, SignedLeaf, find_evidence_flaw, get_rule, make_pair
+from consensus.forensics import Exhibit, compute_offending_stake, examine
 from consensus.leaf import Block, make_header, make_leaf
 from consensus.ledger import EpochParameters, LeadershipParameters, LedgerParameters
 from consensus.messages import EvidenceNotice, FinalizeVote, ProposalEcho, QuorumProposal, QuorumVote, TimeoutVote

@@ -8,8 +8,7 @@ from msgspec.structs import replace
 
 from consensus import watch as watch_module
 from consensus.certificates import assemble_timeout_certificate
-from consensus.evidence import Evidence, SignedLeaf, UnjustifiedVote, find_evidence_flaw
-from consensus.forensics import get_rule
+from consensus.evidence import Evidence, SignedLeaf, UnjustifiedVote, find_evidence_flaw, get_rule
 from consensus.header import LeafHeader
 from consensus.leaf import make_header
 from consensus.signatures import Domain

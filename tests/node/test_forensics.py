@@ -13,8 +13,7 @@ from typer.testing import CliRunner, Result
 
 from consensus.certificates import FinalityCertificate
 from consensus.effects import Batch, Decide
-from consensus.evidence import Evidence
-from consensus.forensics import get_rule
+from consensus.evidence import Evidence, get_rule
 from consensus.leaf import Block
 from consensus.ledger import LedgerSchedule
 from consensus.messages import QuorumVote

@@ -8,8 +8,8 @@ import pytest
 from consensus.certificates import TimeoutCertificate, assemble_timeout_certificate
 from consensus.certifier import Certifier
 from consensus.effects import Report
-from consensus.evidence import Evidence, ForgottenFinalize, UnjustifiedVote, find_evidence_flaw
-from consensus.forensics import Exhibit, compute_offending_stake, examine, get_rule
+from consensus.evidence import Evidence, ForgottenFinalize, UnjustifiedVote, find_evidence_flaw, get_rule
+from consensus.forensics import Exhibit, compute_offending_stake, examine
 from consensus.leaf import Block, make_header
 from consensus.types import ValidatorId, View
 from tests.lab import EPOCH, Lab, select

@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from consensus.certificates import FinalityCertificate, QuorumCertificate, TimeoutCertificate
-from consensus.evidence import Evidence
-from consensus.forensics import Exhibit, compute_offending_stake, examine, get_rule
+from consensus.evidence import Evidence, get_rule
+from consensus.forensics import Exhibit, compute_offending_stake, examine
 from consensus.leaf import make_header
 from consensus.ledger import EpochParameters, LeadershipParameters, LedgerParameters
 from consensus.messages import (
