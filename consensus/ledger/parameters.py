@@ -45,12 +45,13 @@ class LeadershipParameters:
 class SlashingParameters:
     """J1 to J4. Raises `ValueError` for a set that cannot work."""
 
-    leader_window: int = 32
-    """Own slots that are looked back upon: a leader that missed more than two thirds of a full window is jailed."""
-    jail_after: int = 12
-    """Own slots missed in a row that jail as well: an honest leader of which a third of all slots is suppressed gets
-    there once in a hundred thousand windows.
+    leader_window: int = 48
+    """Own slots that are looked back upon: a leader that missed more than two thirds of them is jailed. With 32 an
+    honest leader, of which a third of all slots is suppressed for ever, would be jailed once in 2,600 windows; with 48
+    and the next parameter it is once in tens of thousands (`python -m benchmarks framing`).
     """
+    jail_after: int = 14
+    """Own slots missed in a row that jail as well, so that one which is simply gone need not wait for a full window."""
     liveness_fraction_ppm: int = 100
     """Stake that the first liveness offence costs: 0.01 %, because absence cannot be proven, only counted (J2)."""
     liveness_growth: int = 4

@@ -173,7 +173,7 @@ def test_comments_and_spelled_out_defaults_do_not_change_the_network_and_everyth
         ('name = "local"', 'name = "other"'),
         ("genesis_time_ms = 1", "genesis_time_ms = 2"),
         ("transaction_bytes_max = 262144", "transaction_bytes_max = 262145"),
-        ("jail_after = 12", "jail_after = 13"),
+        ("jail_after = 14", "jail_after = 13"),
         ("epoch_blocks = 1024", "epoch_blocks = 1025"),
         ("balance = 1000000000", "balance = 1000000001"),
     ):
@@ -224,7 +224,7 @@ def test_the_ledger_begins_with_the_owners_accounts_and_names_of_the_file(edit_n
         ('owner = ""', 'owner = "xy"', "validators[0].owner", "Public key of the account that owns the stake"),
         ("balance = 1000000000", "balance = -1", "accounts[0].balance", "expected `int` >= 0, got -1"),
         ("balance = 1000000000", f"balance = {2**62 - 399}", None, "all stakes and balances together"),
-        ("leader_window = 32", "leader_window = 63", "slashing.leader_window", "expected `int` <= 62"),
+        ("leader_window = 48", "leader_window = 63", "slashing.leader_window", "expected `int` <= 62"),
         ("pool_fraction_ppm = 450000", "pool_fraction_ppm = 950001", "slashing", "exceed the whole together"),
         ("epoch_blocks = 1024", "epoch_blocks = 3", "epochs.epoch_blocks", "expected `int` >= 4"),
         ("beacon_difficulty = 100000", "beacon_difficulty = 100001", "epochs", "multiple of beacon_checkpoints"),

@@ -26,9 +26,11 @@ from tests.bookkeeping import BALANCE, PATIENT, Books, make_signer
 QUICK = SlashingParameters(jail_after=3, outage_window=1)
 """Jail after three own slots in a row, and no outage is suspected behind two misses in different gaps."""
 DEFAULT = SlashingParameters()
+SMALL = SlashingParameters(leader_window=32, jail_after=12)
+"""Easier to count on one's fingers."""
 
 
-def fill_window(pattern: str, parameters: SlashingParameters = DEFAULT) -> LeaderRecord:
+def fill_window(pattern: str, parameters: SlashingParameters = SMALL) -> LeaderRecord:
     """A record after these own slots: "x" missed, "." led."""
     record = LeaderRecord()
     for slot in pattern:
@@ -40,16 +42,16 @@ def fill_window(pattern: str, parameters: SlashingParameters = DEFAULT) -> Leade
 
 
 def test_j1_so_many_own_slots_in_a_row_jail() -> None:
-    assert not is_jailable(fill_window("x" * 11), DEFAULT)
-    assert find_charge(fill_window("x" * 12).window, DEFAULT) == Charge("in a row", 12, 12)
-    assert not is_jailable(fill_window("x" * 11 + "." + "x"), DEFAULT)
+    assert not is_jailable(fill_window("x" * 11), SMALL)
+    assert find_charge(fill_window("x" * 12).window, SMALL) == Charge("in a row", 12, 12)
+    assert not is_jailable(fill_window("x" * 11 + "." + "x"), SMALL)
 
 
 def test_j1_more_than_two_thirds_of_the_window_jail() -> None:
     enough = "x" * 11 + "....." + "x" * 5 + "....." + "x" * 5
     assert (len(enough), enough.count("x")) == (31, 21)
-    assert not is_jailable(fill_window(enough + "."), DEFAULT), "21 of 32 is not more than two thirds"
-    assert find_charge(fill_window(enough + "x").window, DEFAULT) == Charge("of the window", 22, 32)
+    assert not is_jailable(fill_window(enough + "."), SMALL), "21 of 32 is not more than two thirds"
+    assert find_charge(fill_window(enough + "x").window, SMALL) == Charge("of the window", 22, 32)
 
 
 def test_j1_two_thirds_exactly_are_forgiven_for_ever() -> None:
