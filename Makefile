@@ -11,8 +11,8 @@ STAMP := $(VENV)/.ready
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(STAMP) ## four nodes order 1,027 real transactions and outlive their leader
-	@$(BIN)/python examples/demo.py
+demo: $(STAMP) ## real transactions and a killed leader; then a cheat, a dead leader and a dead committee
+	@$(BIN)/python -m examples.demo
 
 test: $(STAMP) lint ## linters, type checker and the whole test suite
 	$(BIN)/pytest -n 2 --dist worksteal tests

@@ -1,4 +1,5 @@
-"""Four nodes order 1,027 real Ethereum transactions over TCP, outlive their leader, and prove it. Run with `make demo`.
+"""Four nodes order 1,027 real Ethereum transactions over TCP, outlive their leader, and prove it; then ten heal
+themselves, see `healing`. Run with `make demo`.
 
 Each step is checked from outside, through the nodes' public APIs. The exit code says whether all of it held.
 """
@@ -8,17 +9,18 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.box import ROUNDED
 from rich.console import Console
 from rich.table import Table
 
+from examples.healing import heal
+from examples.narrator import Narrator
 from sequencer.api_client import ApiClient, ApiProblem, Unreachable
 from sequencer.cli.transactions import read_transactions
 from sequencer.failures import ExitCode, explain_failure
@@ -26,9 +28,6 @@ from sequencer.home import BASE_PORT, HomePlan
 from sequencer.local_cluster.cluster import LocalCluster
 from sequencer.local_cluster.home import DEVNET_NAME, find_base_port, open_devnet
 from sequencer.local_cluster.owner import ForkServerProcess
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TRANSACTIONS_FILE = Path(__file__).with_name("ethereum-mainnet-transactions.hex")
 NODES = 4
@@ -166,24 +165,6 @@ def find_faults(chains: dict[str, list[Block]], transactions: Sequence[bytes]) -
     return faults
 
 
-class Narrator:
-    """Tells what happens, one checked line per step; with a spinner on a terminal."""
-
-    def __init__(self) -> None:
-        self.console = Console(highlight=False)
-
-    @contextmanager
-    def step(self, doing: str) -> "Iterator[Callable[[str], None]]":
-        """Yields a function that takes what has been achieved; it is printed when the step ends well."""
-        done: list[str] = []
-        if self.console.is_terminal:
-            with self.console.status(doing):
-                yield done.append
-        else:
-            yield done.append
-        self.console.print(f"[green]✓[/] {done[-1] if done else doing}")
-
-
 def run(folder: Path, narrator: Narrator) -> list[str]:
     """The whole story. Returns what did not hold."""
     transactions = read_transactions([str(TRANSACTIONS_FILE)])
@@ -261,6 +242,15 @@ def _print_verdict(console: Console, load: Load, kill: Kill, common: int, faults
         console.print(f"[red]✗[/] {fault}")
 
 
+def _tell_healing(folder: Path, narrator: Narrator) -> list[str]:
+    faults = heal(folder, narrator)
+    verdict = "[red]it did not hold" if faults else "[green]only the cheat has paid, and not a unit is missing"
+    narrator.console.print(verdict)
+    for fault in faults:
+        narrator.console.print(f"[red]✗[/] {fault}")
+    return faults
+
+
 def _format_ms(ordered: Sequence[float], share: float) -> str:
     return f"{ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000:.0f} ms" if ordered else "none"
 
@@ -270,6 +260,8 @@ def main() -> ExitCode:
     try:
         with tempfile.TemporaryDirectory(prefix="sequencer-demo-") as folder:
             faults = run(Path(folder), narrator)
+            narrator.console.rule("[bold]self-healing")
+            faults += _tell_healing(Path(folder), narrator)
     except (Exception, KeyboardInterrupt) as error:
         failure = explain_failure(error)
         if failure is None:
