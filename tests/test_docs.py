@@ -14,7 +14,7 @@ RULES = [
     *(f"L{n}" for n in range(1, 7)),
     *(f"S{n}" for n in range(1, 8)),
 ]
-RULES += [f"E{n}" for n in range(1, 4)]
+RULES += [f"{kind}{n}" for kind in "EJT" for n in range(1, 6)]
 
 
 def find_object(name: str) -> object:

@@ -1,0 +1,207 @@
+"""T1, T2 and T4 on one member: what belongs to which epoch, what an epoch ends with, and the beacon."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from consensus.beacon import compute_beacon
+from consensus.certificates import FinalityCertificate
+from consensus.docket import Docket
+from consensus.effects import BeginEpoch, Broadcast, Drop, Effect, Persist, Send, SendEpochEnd, batch
+from consensus.epochs import EpochStart
+from consensus.errors import InvalidMessage, Unsafe
+from consensus.events import BeaconComputed, Received, Started
+from consensus.leaf import BeaconResult, Block, EpochProof
+from consensus.ledger import EpochParameters, LeadershipParameters, Ledger, LedgerParameters, apply_leaf, begin_epoch
+from consensus.member import Credentials, Member
+from consensus.messages import (
+    EpochEnd,
+    LeafResponse,
+    QuorumProposal,
+    QuorumVote,
+    RangeResponse,
+    ReplicaMessage,
+    StatusRequest,
+)
+from consensus.safety import SafetyRecord, SafetyRules
+from consensus.types import Epoch, ValidatorId, View
+from tests.lab import START, Lab, get_messages, select
+
+BLOCKS = 4
+PARAMETERS = LedgerParameters(
+    LeadershipParameters(primary_size=4),
+    epochs=EpochParameters(epoch_blocks=BLOCKS, beacon_difficulty=8, beacon_checkpoints=2),
+)
+ME = ValidatorId(0)
+
+
+@pytest.fixture
+def lab() -> Lab:
+    return Lab(ledger=PARAMETERS)
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A disk on which nothing has happened."""
+
+    record: SafetyRecord
+    tip: Block
+    tip_fc: FinalityCertificate | None = None
+    undecided: tuple[Block, ...] = ()
+    ledger: Ledger | None = None
+    epoch: EpochStart | None = None
+
+
+class Subject:
+    """One member, fed by hand."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        found = Fresh(SafetyRecord.initial(lab.genesis_qc), lab.genesis)
+        credentials = Credentials(ME, (lab.signers[ME],))
+        self.member = Member(lab.context, credentials, lab.schedule, Docket(lab.admission), found)
+        self.member.handle(Started(), START)
+
+    def receive(self, sender: int, message: ReplicaMessage) -> list[Effect]:
+        item = self.member.validate(ValidatorId(sender), message)
+        return self.member.handle(Received(ValidatorId(sender), item), START)
+
+    def end_epoch(self) -> list[Effect]:
+        """All blocks of the epoch arrive at once, decided."""
+        blocks = self.lab.chain(BLOCKS)
+        responses = tuple(LeafResponse(block.leaf, block.payload) for block in blocks)
+        return self.receive(1, RangeResponse(responses, (), self.lab.fc(blocks[-1])))
+
+
+def test_t1_who_is_behind_is_sent_the_proof_and_who_is_ahead_is_asked_for_it(lab: Lab) -> None:
+    subject = Subject(lab)
+    ahead = QuorumVote(Epoch(1), View(9), lab.genesis.commitment, ValidatorId(2), bytes(64))
+    (asked,) = select(subject.receive(2, ahead), Send)
+    assert (asked.to, asked.message) == (2, StatusRequest(Epoch(0), View(1)))
+    subject.end_epoch()
+    assert subject.member.epoch == 1
+    behind = lab.vote(3, lab.chain(1)[0])
+    assert select(subject.receive(3, behind), SendEpochEnd) == [SendEpochEnd(ValidatorId(3), Epoch(0))]
+    assert not select(subject.receive(3, behind), SendEpochEnd), "not for every message at once"
+
+
+def test_t1_without_its_key_in_the_stake_table_a_validator_signs_nothing(lab: Lab) -> None:
+    block = lab.chain(1)[0]
+    record = SafetyRecord.initial(lab.genesis_qc)
+    for validator, signer in ((ME, lab.signers[1]), (ValidatorId(9), lab.signers[0])):
+        rules = SafetyRules(lab.context, validator, [signer], record)
+        answers = (rules.sign_proposal(block), rules.sign_vote(block), rules.sign_timeout(View(1)))
+        assert all(isinstance(answer, Unsafe) and answer.rule == "T1" for answer in answers)
+        assert isinstance(rules.sign_finalize(lab.qc(block)), Unsafe)
+        assert rules.record == record
+
+
+def test_t2_proof_ledger_and_fresh_record_are_one_write_before_anything_of_the_new_epoch_leaves(lab: Lab) -> None:
+    subject = Subject(lab)
+    effects = subject.end_epoch()
+    turn = batch(effects)
+    (begun,) = select(effects, BeginEpoch)
+    last = lab.chain(BLOCKS)[-1]
+    assert turn.epoch == begun.start
+    assert turn.ledger == begun.start.ledger
+    assert begun.start.block.commitment == begun.start.proof.leaf == last.commitment
+    assert begun.start.before.commitment == last.leaf.ledger
+    parent = lab.chain(BLOCKS)[-2]
+    assert begun.start.ledger == begin_epoch(
+        apply_leaf(begun.start.before, parent.leaf, last.leaf, PARAMETERS), PARAMETERS
+    )
+    assert turn.record is not None
+    assert (turn.record.epoch, turn.record.high_qc.view, turn.record.voted_view) == (1, last.leaf.view, last.leaf.view)
+    # What is said in the new epoch, the proof first of all, stands behind that record.
+    (told,) = [
+        send.message
+        for effect in select(effects, Persist)
+        for send in effect.then
+        if isinstance(send, Broadcast) and isinstance(send.message, EpochEnd)
+    ]
+    assert told == EpochEnd(Epoch(0), begun.start.proof)
+
+
+def test_t2_nothing_is_signed_in_an_epoch_that_is_over(lab: Lab) -> None:
+    subject = Subject(lab)
+    former = subject.member.replica
+    subject.end_epoch()
+    assert former.epoch_proof is not None
+    assert former.handle(Started(), START) == []
+    closing = lab.block(lab.chain(BLOCKS)[-1], BLOCKS + 1)
+    assert not get_messages(subject.receive(1, lab.proposal(closing)), QuorumVote)
+
+
+def test_t2_whoever_holds_every_block_begins_the_next_epoch_when_told_that_this_one_is_over(lab: Lab) -> None:
+    knowing, late = Subject(lab), Subject(lab)
+    knowing.end_epoch()
+    blocks = lab.chain(BLOCKS)
+    for block in blocks:  # the late one has every block, and no FC of the last
+        late.receive(block.leaf.proposer, lab.proposal(block))
+        late.receive(1, LeafResponse(block.leaf, block.payload))
+    assert late.member.epoch == 0
+    start = knowing.member.context.start
+    assert start is not None
+    effects = late.receive(2, EpochEnd(Epoch(0), start.proof))
+    assert late.member.epoch == 1
+    assert select(effects, BeginEpoch)[0].start.ledger == start.ledger
+
+
+@pytest.mark.parametrize("bend", ["another leaf", "no path", "a path that does not fit"])
+def test_t2_an_epoch_proof_that_proves_something_else_is_refused(lab: Lab, bend: str) -> None:
+    blocks = lab.chain(BLOCKS)
+    closing = lab.block(blocks[-1], BLOCKS + 1)
+    proofs = {
+        "another leaf": EpochProof(lab.fc(closing), (blocks[-1].leaf,)),
+        "no path": EpochProof(lab.fc(blocks[-2], voters=(0, 1)), ()),
+        "a path that does not fit": EpochProof(lab.fc(closing), (closing.leaf, closing.leaf)),
+    }
+    subject = Subject(lab)
+    with pytest.raises(InvalidMessage):
+        subject.receive(1, EpochEnd(Epoch(0), proofs[bend]))
+
+
+def test_t2_an_epoch_ends_by_a_closing_leaf_when_its_own_fc_never_came(lab: Lab) -> None:
+    subject = Subject(lab)
+    blocks = lab.chain(BLOCKS)
+    closing = lab.block(blocks[-1], BLOCKS + 1)
+    for block in blocks:
+        subject.receive(block.leaf.proposer, lab.proposal(block))
+    effects = subject.receive(1, EpochEnd(Epoch(0), EpochProof(lab.fc(closing), (closing.leaf,))))
+    assert select(effects, BeginEpoch)[0].start.block.commitment == blocks[-1].commitment
+    assert subject.member.replica.tip.leaf.height == BLOCKS
+
+
+def test_t2_a_closing_leaf_that_carries_something_is_refused(lab: Lab) -> None:
+    last = lab.chain(BLOCKS)[-1]
+    subject = Subject(lab)
+    with pytest.raises(InvalidMessage, match="not empty"):
+        subject.receive(1, lab.proposal(lab.block(last, BLOCKS + 1, payload=b"something")))
+
+
+def test_t4_a_right_beacon_is_voted_for_and_a_wrong_one_is_not(lab: Lab) -> None:
+    right = compute_beacon(lab.genesis.commitment, PARAMETERS.epochs)
+    wrong = BeaconResult((right.checkpoints[0], lab.genesis.commitment))
+    for result, is_welcome in ((right, True), (wrong, False)):
+        bench = lab.bench(3)
+        bench.start()
+        effects = bench.propose(lab.block(lab.genesis, 1, bend={"beacon": result}))
+        assert bool(get_messages(effects, QuorumVote)) == is_welcome
+        assert bool(select(effects, Drop)) != is_welcome
+
+
+def test_t4_a_leader_puts_the_result_into_a_leaf_of_the_second_half(lab: Lab) -> None:
+    result = compute_beacon(lab.genesis.commitment, PARAMETERS.epochs)
+    for height in (1, BLOCKS // 2 + 1):
+        leader = lab.get_leader(height)
+        bench = lab.bench(leader)
+        bench.start()
+        bench.handle(BeaconComputed(Epoch(0), result))
+        blocks = lab.chain(height - 1)
+        for block in blocks:
+            bench.propose(block)
+            bench.certify(block)
+        proposed = get_messages(bench.effects, QuorumProposal)
+        assert [proposal.leaf.beacon for proposal in proposed if proposal.leaf.height == height] == [
+            result if height > BLOCKS // 2 else None
+        ]
