@@ -82,7 +82,7 @@ async def test_validators_are_told_with_status_and_reason(node: FakeNode, client
     benched, jailed, tombstoned, active = shown["validators"]
     assert (benched["status"], benched["reason"]) == ("benched", "missed 3 in a row, 4 turns left")
     assert benched["leader"]["window_misses"] == 3
-    assert benched["leader"]["window_slots"] == 32
+    assert benched["leader"]["window_slots"] == 48
     assert (jailed["status"], jailed["reason"]) == ("jailed", "until epoch 7; 2 liveness offences")
     assert (jailed["jailed_until"], benched["jailed_until"]) == (7, None)
     assert (tombstoned["status"], tombstoned["reason"]) == ("tombstoned", "E2 in epoch 0: lost 10 of 100")

@@ -178,7 +178,7 @@ def test_init_makes_a_home_with_databases_that_a_node_can_open(tmp_path: Path) -
 
 def test_init_takes_every_section_of_a_model(tmp_path: Path) -> None:
     text = EXAMPLE.read_text()
-    for old, new in (("epoch_blocks = 1024", "epoch_blocks = 32"), ("jail_after = 12", "jail_after = 9")):
+    for old, new in (("epoch_blocks = 1024", "epoch_blocks = 32"), ("jail_after = 14", "jail_after = 9")):
         text = text.replace(old, new)
     (tmp_path / "model.toml").write_text(text.replace("bench_after = 2", "bench_after = 3"))
     run_init("--home", str(tmp_path / "home"), "--like", str(tmp_path / "model.toml"), "--treasury", "7")
