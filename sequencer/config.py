@@ -57,6 +57,15 @@ class NodeConfig(Section, frozen=True, kw_only=True):
     """node.toml. Relative paths start at the folder of the file; in a flag or variable, at the working directory."""
 
     validator: Annotated[Name, Meta(description="Which validator of the network this node is.")]
+    validator_id: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**16 - 1,
+            description="Its number, for one that joined later, as `sequencer stake show` tells it once its bond is "
+            "included; 0 for a validator of the network file.",
+        ),
+    ] = 0
     network: Annotated[str, Meta(min_length=1, description="Path of the network file.")] = f"../{NETWORK_FILE}"
     key: Annotated[
         str, Meta(min_length=1, description="Path of the secret key: 64 hex digits, readable by its owner only.")
@@ -105,7 +114,14 @@ class LoadedNode:
 
     @property
     def validator_id(self) -> ValidatorId:
-        return self.network.id_of(self.config.validator)
+        """As the network file says, or the ledger for one that joined later."""
+        number = self.config.validator_id
+        return ValidatorId(number) if number else self.network.id_of(self.config.validator)
+
+    @property
+    def is_newcomer(self) -> bool:
+        """Whether it joined by an operation (J5) and does not stand in the network file."""
+        return self.config.validator_id > 0
 
     @property
     def network_path(self) -> Path:
@@ -193,13 +209,7 @@ def _parse_peers(text: str, source: str) -> dict[str, str]:
 def _check_node(config: NodeConfig, network: NetworkConfig, origins: Mapping[str, Origin]) -> None:
     """What no type can say: names that exist, addresses that parse, a way to every peer."""
     names = [entry.name for entry in network.validators]
-    if config.validator not in names:
-        raise ConfigError(
-            origins["validator"],
-            "validator",
-            f'the network "{network.name}" has no "{config.validator}"',
-            f"It has {', '.join(names)}",
-        )
+    _check_identity(config, network, origins)
     for key in ("listen", "api"):
         _check_address(origins[key], key, getattr(config, key))
     for name, address in config.peers.items():
@@ -219,6 +229,25 @@ def _check_node(config: NodeConfig, network: NetworkConfig, origins: Mapping[str
                 "is missing, and every node connects to every other",
                 f'Add {name} = "host:port" under [peers]',
             )
+
+
+def _check_identity(config: NodeConfig, network: NetworkConfig, origins: Mapping[str, Origin]) -> None:
+    """A validator of the network file goes by its name there; one that joined later has a name and a number else."""
+    known = {entry.name: entry.id for entry in network.validators}
+    if not config.validator_id and config.validator not in known:
+        raise ConfigError(
+            origins["validator"],
+            "validator",
+            f'the network "{network.name}" has no "{config.validator}"',
+            f"It has {', '.join(known)}. For a validator that joined later set validator_id as well",
+        )
+    if config.validator_id and (config.validator in known or config.validator_id in known.values()):
+        raise ConfigError(
+            origins["validator_id"],
+            "validator_id",
+            "is for validators that joined later: this name or number stands in the network file",
+            "Leave it out, or correct `validator`",
+        )
 
 
 def _check_address(source: Origin, key: str, text: str) -> None:

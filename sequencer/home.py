@@ -171,8 +171,32 @@ def load_home(path: Path, flags: Mapping[str, object] | None = None) -> Home:
         raise ConfigError(path, None, f"this is no home: it has no {NETWORK_FILE}", "Make one with `sequencer init`")
     network = load_network(network_path)
     folders = [path / entry.name for entry in network.validators if (path / entry.name / NODE_FILE).exists()]
-    nodes = tuple(load_node(folder, flags=flags, environ={}) for folder in folders)
-    return Home(path, network, nodes)
+    joined = find_joined(path, network)
+    nodes = [load_node(folder, flags=flags, environ={}) for folder in [*folders, *joined]]
+    return Home(path, network, tuple(sorted(nodes, key=lambda node: node.validator_id)))
+
+
+def find_joined(path: Path, network: NetworkConfig) -> list[Path]:
+    """Folders of the nodes that were added to this home later."""
+    names = {entry.name for entry in network.validators}
+    return sorted(file.parent for file in path.glob(f"*/{NODE_FILE}") if file.parent.name not in names)
+
+
+def add_node(home: Home, config: NodeConfig, signer: Signer, create_database: CreateDatabase) -> LoadedNode:
+    """The folder of a validator that has bonded (J5); it appears as a whole, so whoever looks for it finds all of it.
+
+    Raises `ConfigError` when there is one already.
+    """
+    folder = home.path / config.validator
+    if folder.exists():
+        raise ConfigError(folder, None, "there is a node already", "Choose another name")
+    making = home.path / f".{config.validator}.new"
+    shutil.rmtree(making, ignore_errors=True)
+    origins = dict.fromkeys(NodeConfig.__struct_fields__, "default")
+    _create_node(LoadedNode(config, home.network, making, origins), signer, create_database)
+    making.rename(folder)
+    _sync_folder(home.path)
+    return load_node(folder, environ={})
 
 
 def remove_home(path: Path) -> None:

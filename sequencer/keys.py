@@ -14,7 +14,6 @@ from pathlib import Path
 
 from consensus.signatures import Signer
 from consensus.signatures.ed25519 import SECRET_BYTES, Ed25519
-from sequencer.network_config import ValidatorConfig
 from sequencer.toml_file import ConfigError
 
 KEY_FILE_MODE = 0o600
@@ -57,23 +56,6 @@ def read_key(path: Path) -> Signer:
     return Signer(Ed25519(), _parse_seed(path, _read_private(path)))
 
 
-def load_key(path: Path, validator: ValidatorConfig) -> Signer:
-    """The key of this validator of the first stake table.
-
-    Raises `ConfigError` when the file is missing, readable by others, no key, or the key of somebody else.
-    """
-    signer = read_key(path)
-    if signer.public_key.hex() != validator.public_key:
-        raise ConfigError(
-            path,
-            None,
-            f'this is not the key of validator "{validator.name}": it belongs to public key {signer.public_key.hex()}, '
-            f"the network file says {validator.public_key}",
-            "Point `key` in node.toml to the right file, or correct the network file on all nodes",
-        )
-    return signer
-
-
 def get_next_path(path: Path) -> Path:
     """Where the key lies that is to take the place of the one at `path`."""
     return path.with_name(path.name + NEXT_SUFFIX)
@@ -83,7 +65,7 @@ def load_keys(path: Path, name: str, known: Collection[bytes]) -> tuple[Signer, 
     """Every key that this validator holds: the one at `path`, then that of a rotation where there is one (J5).
 
     `known` are the public keys that the network file and this node's ledger name for it. Raises `ConfigError` like
-    `load_key`, also when none of the keys is among those.
+    `read_key`, also when none of the keys is among those.
     """
     following = get_next_path(path)
     signers = tuple(read_key(file) for file in (path, following) if file == path or file.exists())

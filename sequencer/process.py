@@ -5,13 +5,14 @@ Configuration, key and database first, then the ports, then the network. A node 
 
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 
 import structlog
 import trio
 
+from consensus.ledger import Ledger
 from consensus.member import Credentials
 from consensus.safety import prove_identity
 from consensus.signatures import Signer
@@ -20,7 +21,7 @@ from sequencer.api.server import open_listener, serve_api
 from sequencer.application import Application, Opaque
 from sequencer.clock import NodeClock
 from sequencer.config import LoadedNode
-from sequencer.keys import load_key
+from sequencer.keys import load_keys, read_key
 from sequencer.metrics import NodeMetrics
 from sequencer.node import Node
 from sequencer.payload import PayloadCache
@@ -56,7 +57,6 @@ async def run_node(
     """
     _raise_descriptor_limit()
     network = loaded.network
-    signer = load_key(loaded.key_path, network.validator(loaded.config.validator))
     payloads = PayloadCache(PAYLOADS_CACHED_MAX)
     context = network.context()
     storage = SqliteStorage(
@@ -70,10 +70,12 @@ async def run_node(
     with closing(storage), open_listener(loaded.api) as listener:
         metrics = NodeMetrics(__version__, network.name, loaded.config.validator)
         recovered = storage.load()
-        transport = _make_transport(make_transport, loaded, signer, metrics)
+        ledger = recovered.ledger or context.genesis_ledger
+        signers = load_signers(loaded, ledger)
+        transport = _make_transport(make_transport, loaded, _choose_prover(loaded, ledger, signers), metrics)
         node = Node(
             network=network,
-            credentials=Credentials(loaded.validator_id, (signer,)),
+            credentials=Credentials(loaded.validator_id, signers),
             recovered=recovered,
             storage=storage,
             payloads=payloads,
@@ -96,6 +98,30 @@ async def run_node(
                 await node.drain()
                 await trio.sleep(LINGER_SECONDS)
             nursery.cancel_scope.cancel()
+
+
+def load_signers(loaded: LoadedNode, ledger: Ledger) -> tuple[Signer, ...]:
+    """Every key of this validator (J5). Raises `ConfigError` when the ledger and the network file know none of them.
+
+    A newcomer's ledger may be older than its bond: then there is nothing to hold its key against.
+    """
+    me = loaded.validator_id
+    known = {bytes.fromhex(entry.public_key) for entry in loaded.network.validators if entry.id == me}
+    if me in ledger.validators:
+        known.add(ledger.validators[me].public_key)
+    known |= {entry.public_key for table in ledger.state.tables for entry in table.entries if entry.id == me}
+    if not known:
+        known = {read_key(loaded.key_path).public_key}
+    return load_keys(loaded.key_path, loaded.config.validator, known)
+
+
+def _choose_prover(loaded: LoadedNode, ledger: Ledger, signers: Sequence[Signer]) -> Signer:
+    """The key by which peers know this validator for sure: that of the running epoch's stake table, where it is in
+    one.
+    """
+    me = loaded.validator_id
+    wanted = ledger.table.get_validator(me).public_key if me in ledger.table else None
+    return next((signer for signer in signers if signer.public_key == wanted), signers[0])
 
 
 def _make_transport(

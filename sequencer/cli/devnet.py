@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from sequencer.cli.membership import add, remove
 from sequencer.cli.output import make_console, make_table, talk
 from sequencer.cli.start import Durability
 from sequencer.cli.status import DEFAULT_HOME
@@ -21,21 +22,22 @@ from sequencer.ports import PortUnavailableError
 if TYPE_CHECKING:
     from sequencer.home import Home, HomePlan
     from sequencer.local_cluster.cluster import LocalCluster
-    from sequencer.local_cluster.protocol import NodeProcess
+    from sequencer.network_config import NetworkConfig
 
 READY_SECONDS = 60.0
 """Until all nodes have decided. 20 nodes take a few seconds on two cores; a slow machine gets its time."""
 LINE_SECONDS = 1.0
 PLAIN_LINE_SECONDS = 10.0
 """Off a terminal a line is kept for ever, so there are few."""
-RESTART_SECONDS = 5.0
-"""Long enough to watch the others go on without the node, short enough not to be forgotten."""
 DRAIN_SECONDS = 10.0
 """Nodes finish open requests within 3 s, then close their databases."""
+EPOCH_BLOCKS = 256
+"""Two minutes on an idle devnet: somebody who adds a node does not want to wait for a thousand blocks twice."""
 _TICK_SECONDS = 0.1
 
 
 def devnet(
+    context: typer.Context,
     home: Annotated[
         Path, typer.Option(help="Folder with all state; resumed when it exists.", envvar="SEQUENCER_HOME")
     ] = DEFAULT_HOME,
@@ -56,9 +58,11 @@ def devnet(
     reset: Annotated[
         bool, typer.Option("--reset", help="Delete the chain and the keys in --home, start over.")
     ] = False,
-    restart: Annotated[
-        bool, typer.Option(help=f"Start a node that was killed again after {RESTART_SECONDS:g} s.")
-    ] = True,
+    epoch_blocks: Annotated[
+        int | None,
+        typer.Option(help="Blocks of an epoch: stake counts two epochs later.", min=4, show_default=str(EPOCH_BLOCKS)),
+    ] = None,
+    restart: Annotated[bool, typer.Option(help="Start a node that was killed again after 5 s.")] = True,
     live: Annotated[bool, typer.Option(help="Show the live line.")] = True,
     byzantine: Annotated[
         list[str] | None,
@@ -73,6 +77,8 @@ def devnet(
     ] = None,
 ) -> None:
     """Run a network of node processes on this machine. Ctrl-C drains it, a second Ctrl-C kills it."""
+    if context.invoked_subcommand is not None:
+        return
     from sequencer.local_cluster.owner import ForkServerProcess
 
     started = time.monotonic()
@@ -83,7 +89,7 @@ def devnet(
         from sequencer.local_cluster.cluster import LocalCluster
         from sequencer.local_cluster.home import compute_port_settings, lock_home, merge_settings, open_devnet
 
-        made, is_new = open_devnet(home, _make_plan(nodes, stakes, base_port), reset=reset)
+        made, is_new = open_devnet(home, _make_plan(nodes, stakes, base_port, epoch_blocks), reset=reset)
         _check_same(made, nodes, stakes)
         settings = merge_settings(
             {} if is_new or base_port is None else compute_port_settings(made, base_port),
@@ -115,7 +121,7 @@ def write_ready_file(cluster: "LocalCluster", path: Path) -> None:
                 "pid": processes[name].pid,
                 "api": cluster.url(name),
                 "metrics": f"{cluster.url(name)}/metrics",
-                "stake": cluster.home.network.validator(name).stake,
+                "stake": _get_stake(cluster.home.network, name),
             }
             for name in cluster.names
         ],
@@ -123,6 +129,11 @@ def write_ready_file(cluster: "LocalCluster", path: Path) -> None:
     partial = path.with_name(f"{path.name}.new")
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def _get_stake(network: "NetworkConfig", name: str) -> int | None:
+    """What it began with; of a node that was added later the ledger tells."""
+    return next((entry.stake for entry in network.validators if entry.name == name), None)
 
 
 def _clear_ready_file(path: Path) -> None:
@@ -152,15 +163,17 @@ class _Interrupts:
         self.count += 1
 
 
-def _make_plan(nodes: int | None, stakes: str | None, base_port: int | None) -> "HomePlan":
+def _make_plan(nodes: int | None, stakes: str | None, base_port: int | None, epoch_blocks: int | None) -> "HomePlan":
     from sequencer.home import BASE_PORT, HomePlan, parse_stakes
     from sequencer.local_cluster.home import DEVNET_NAME
+    from sequencer.network_config import EpochsSection
 
     try:
         return HomePlan(
             stakes=parse_stakes(nodes, stakes),
             name=DEVNET_NAME,
             base_port=BASE_PORT if base_port is None else base_port,
+            epochs=EpochsSection(epoch_blocks=epoch_blocks or EPOCH_BLOCKS),
         )
     except ValueError as error:
         raise CommandError(f"cannot plan this devnet: {error}", ExitCode.USAGE) from error
@@ -208,7 +221,7 @@ def _print_start(cluster: "LocalCluster", *, is_new: bool, is_moved: bool) -> No
     network = cluster.home.network
     processes = cluster.processes()
     rows = [
-        (name, network.validator(name).stake, cluster.url(name), f"{cluster.url(name)}/metrics", processes[name].pid)
+        (name, _get_stake(network, name), cluster.url(name), f"{cluster.url(name)}/metrics", processes[name].pid)
         for name in cluster.names
     ]
     console = make_console(is_talk=True)
@@ -246,10 +259,11 @@ def _wait_ready(cluster: "LocalCluster", interrupts: _Interrupts, started: float
 
 def _run(cluster: "LocalCluster", interrupts: _Interrupts, *, is_live: bool, is_restarting: bool) -> None:
     """Until somebody wants an end: show what goes on, and bring back who was killed."""
+    from sequencer.local_cluster.keeper import Keeper
     from sequencer.local_cluster.watch import Watcher
 
     watcher = Watcher(cluster)
-    keeper = _Keeper(cluster, is_restarting=is_restarting)
+    keeper = Keeper(cluster, is_restarting=is_restarting)
     with _open_line(is_live) as (show, line_seconds):
         next_line = 0.0
         while not interrupts.count:
@@ -259,43 +273,6 @@ def _run(cluster: "LocalCluster", interrupts: _Interrupts, *, is_live: bool, is_
                 next_line = now + line_seconds
                 show(str(watcher.look() or "no node answers"))
             time.sleep(_TICK_SECONDS)
-
-
-class _Keeper:
-    """Notices nodes that end, and starts those again that somebody killed."""
-
-    def __init__(self, cluster: "LocalCluster", *, is_restarting: bool) -> None:
-        self._cluster = cluster
-        self._is_restarting = is_restarting
-        self._told: set[int] = set()
-        self._due: dict[str, float] = {}
-
-    def look(self) -> None:
-        now = time.monotonic()
-        for process in self._cluster.processes().values():
-            if not process.is_running and process.pid not in self._told:
-                self._told.add(process.pid)
-                self._note_end(process, now)
-        for name in [name for name, due in self._due.items() if due <= now]:
-            del self._due[name]
-            try:
-                self._cluster.start(name)
-            except (CommandError, PortUnavailableError) as error:
-                # Somebody else may have started it: the others go on either way.
-                talk(f"\r{name} is not started again: {error}")
-            else:
-                talk(f"\r{name} is started again, as process {self._cluster.pid(name)}")
-
-    def _note_end(self, process: "NodeProcess", now: float) -> None:
-        from sequencer.local_cluster.cluster import describe_exit
-
-        is_killed = (process.exit_code or 0) < 0
-        reason = process.message or describe_exit(process)
-        if is_killed and self._is_restarting:
-            self._due[process.name] = now + RESTART_SECONDS
-            talk(f"\r{process.name} has ended ({reason}); it is started again in {RESTART_SECONDS:g} s")
-        else:
-            talk(f"\r{process.name} has ended ({reason}); its log: {self._cluster.log_path(process.name)}")
 
 
 @contextmanager
@@ -330,3 +307,9 @@ def _drain(cluster: "LocalCluster", interrupts: _Interrupts) -> None:
 def _home_option(cluster: "LocalCluster") -> str:
     home = cluster.home.path
     return "" if home == DEFAULT_HOME else f" --home {shlex.quote(str(home))}"
+
+
+devnet_app = typer.Typer(no_args_is_help=False)
+devnet_app.callback(invoke_without_command=True)(devnet)
+devnet_app.command()(add)
+devnet_app.command()(remove)

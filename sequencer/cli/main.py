@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sequencer.cli.config_show import config_show
-from sequencer.cli.devnet import devnet
+from sequencer.cli.devnet import devnet_app
 from sequencer.cli.forensics import forensics
 from sequencer.cli.init import init
 from sequencer.cli.output import talk
@@ -51,8 +51,9 @@ def _program(
     pass
 
 
-for _command in (devnet, init, start, status, forensics, simulate, version):
+for _command in (init, start, status, forensics, simulate, version):
     app.command()(_command)
+app.add_typer(devnet_app, name="devnet")
 app.add_typer(tx_app, name="tx")
 app.add_typer(stake_app, name="stake")
 config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")

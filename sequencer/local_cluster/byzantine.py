@@ -18,7 +18,7 @@ from consensus.types import ValidatorId
 from netsim.byzantine.actor import Actor, Means
 from netsim.byzantine.behaviours import check_behaviours, make_actor
 from sequencer.config import LoadedNode
-from sequencer.keys import load_key
+from sequencer.keys import read_key
 from sequencer.ports import Address
 from sequencer.transport import Delivery, Inbox, Item
 from sequencer.transport.tcp import TcpTransport
@@ -74,7 +74,7 @@ class ByzantineTransport(TcpTransport):
 def prepare_transport(loaded: LoadedNode, behaviour: str) -> Callable[..., TcpTransport]:
     """What makes the transport of a node that behaves like this. Raises `ValueError` for an unknown behaviour."""
     network = loaded.network
-    signer = load_key(loaded.key_path, network.validator(loaded.config.validator))
+    signer = read_key(loaded.key_path)
     context = network.context()
     means = Means(network.network_id, loaded.validator_id, signer, context.parameters, random.Random())  # noqa: S311
     log.warning("byzantine", behaviour=behaviour, reason="asked for when this node was started")

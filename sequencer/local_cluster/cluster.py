@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from sequencer.api_client import ApiClient, ApiProblem, Unreachable
+from sequencer.config import NODE_FILE, load_node
 from sequencer.failures import CommandError, ExitCode
-from sequencer.home import Home
+from sequencer.home import Home, find_joined
 from sequencer.local_cluster.owner import ForkServerProcess
 from sequencer.local_cluster.protocol import (
     ListNodes,
@@ -109,6 +110,21 @@ class LocalCluster:
 
     def client(self, name: str, *, timeout_seconds: float = 5.0) -> ApiClient:
         return ApiClient(self.url(name), timeout_seconds=timeout_seconds)
+
+    def discover(self) -> tuple[str, ...]:
+        """Take up nodes whose folders have appeared in the home since. Returns their names; none of them is started."""
+        folders = find_joined(self.home.path, self.home.network)
+        found = [load_node(folder, environ={}) for folder in folders if folder.name not in self._nodes]
+        self._nodes.update((node.config.validator, node) for node in found)
+        return tuple(node.config.validator for node in found)
+
+    def find_gone(self) -> tuple[str, ...]:
+        """Nodes whose settings have been taken away since: they have left the network."""
+        return tuple(name for name, node in self._nodes.items() if not (node.folder / NODE_FILE).exists())
+
+    def forget(self, name: str) -> None:
+        """A node that has left and ended is no part of this cluster any more."""
+        del self._nodes[name]
 
     # What can be done to a node
 

@@ -44,12 +44,17 @@ class Watcher:
     """Asks all nodes for their status, and one of them for its metrics. Belongs to one thread."""
 
     def __init__(self, cluster: LocalCluster) -> None:
-        self._clients = {name: cluster.client(name, timeout_seconds=ASK_SECONDS) for name in cluster.names}
+        self._cluster = cluster
+        self._clients: dict[str, ApiClient] = {}
         self._buckets: dict[str, Buckets] = {}
         self._timed_out = RunningTotal()
 
     def look(self) -> Snapshot | None:
-        """None when no node answers."""
+        """None when no node answers. Nodes may have come or gone since the last look."""
+        self._clients = {
+            name: self._clients.get(name) or self._cluster.client(name, timeout_seconds=ASK_SECONDS)
+            for name in self._cluster.names
+        }
         answers = {name: answer for name, client in self._clients.items() if (answer := _ask(client)) is not None}
         if not answers:
             return None

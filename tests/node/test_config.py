@@ -42,6 +42,8 @@ NETWORK = (EXAMPLES / "networks" / "local.toml").read_text()
 NODE = (EXAMPLES / "nodes" / "local.toml").read_text()
 ADDRESS = '"host:port" such as "127.0.0.1:27600"'
 
+PEERS = ",".join(f"n{number}=127.0.0.1:{27600 + number}" for number in range(4))
+
 Edit = Callable[[str, str], Path]
 
 
@@ -347,3 +349,16 @@ def test_config_show_says_where_each_value_comes_from(edit_node: Edit, monkeypat
     lines = CliRunner().invoke(app, [str(folder), "--origin"]).stdout.splitlines()
     assert "log_level debug environment SEQUENCER_LOG_LEVEL" in [" ".join(line.split()) for line in lines]
     assert len(lines) == len(shown)
+
+
+def test_a_validator_that_joined_later_goes_by_its_own_number(edit_node: Edit) -> None:
+    folder = edit_node('validator = "n1"', 'validator = "late"')
+    joined = load_node(folder, flags={"validator_id": 7, "peers": PEERS}, environ={})
+    assert (joined.validator_id, joined.is_newcomer) == (7, True)
+
+
+@pytest.mark.parametrize(("name", "number"), [("n1", 7), ("late", 2)])
+def test_a_number_or_name_of_the_network_file_is_nobody_elses(edit_node: Edit, name: str, number: int) -> None:
+    folder = edit_node('validator = "n1"', f'validator = "{name}"')
+    with pytest.raises(ConfigError, match="stands in the network file"):
+        load_node(folder, flags={"validator_id": number, "peers": PEERS}, environ={})

@@ -22,7 +22,7 @@ from sequencer.home import (
     load_home,
     remove_home,
 )
-from sequencer.keys import load_key, read_key
+from sequencer.keys import read_key
 from sequencer.payload import PayloadCache
 from sequencer.ports import Address
 from sequencer.storage.sqlite import SqliteStorage
@@ -46,7 +46,7 @@ def test_a_home_is_what_every_node_needs(tmp_path: Path) -> None:
         assert node.api == Address("127.0.0.1", BASE_PORT + API_PORT_OFFSET + index)
         assert node.peers == {peer.validator_id: peer.listen for peer in loaded.nodes if peer is not node}
         assert node.database_path.read_text() == f"database of n{index}"
-        load_key(node.key_path, node.network.validator(node.config.validator))
+        assert read_key(node.key_path).public_key.hex() == node.network.validator(node.config.validator).public_key
     assert [entry.stake for entry in loaded.network.validators] == [5, 3, 2, 1]
 
 
