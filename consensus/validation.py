@@ -10,7 +10,6 @@ from typing import Generic, TypeAlias, TypeVar
 
 from consensus.certificates import CertificateVerifier, make_genesis_certificate, make_timeout_subject
 from consensus.context import EpochContext
-from consensus.epochs import EpochStart
 from consensus.errors import InvalidMessage
 from consensus.header import LeafHeader
 from consensus.leaf import (
@@ -40,6 +39,7 @@ from consensus.messages import (
     Vote,
 )
 from consensus.signatures import Domain, make_statement
+from consensus.stake_table import StakeTable
 from consensus.types import Commitment, Epoch, Microseconds, ValidatorId, View
 
 M = TypeVar("M", bound=SingleMessage, covariant=True)
@@ -103,7 +103,9 @@ class MessageValidator:
         self.certificates = CertificateVerifier(
             context.network_id, context.scheme, context.stake_table, context.genesis_qc
         )
-        self._before = None if context.start is None else _make_former_verifier(context, context.start)
+        self._before = None
+        if context.start is not None:
+            self._before = _make_verifier(context, Epoch(context.epoch - 1), context.start.before.table)
 
     def validate(self, sender: ValidatorId, message: ReplicaMessage) -> Item:
         """Raises `InvalidMessage`. `sender` is the validator that the connection has proven to be at its other end."""
@@ -260,10 +262,15 @@ def _is_empty(leaf: Leaf) -> bool:
     return not (leaf.payload_bytes or leaf.operations or leaf.evidence or leaf.beacon)
 
 
-def _make_former_verifier(context: EpochContext, start: EpochStart) -> CertificateVerifier:
-    """For certificates of the epoch before; that epoch's own beginning does not matter here."""
-    origin = make_genesis_certificate(Epoch(context.epoch - 1), View(0), Commitment(bytes(32)))
-    return CertificateVerifier(context.network_id, context.scheme, start.before.table, origin)
+def verify_epoch_proof(proof: EpochProof, epoch: Epoch, network: EpochContext, table: StakeTable) -> None:
+    """T2: that the proof's leaf is final in this epoch, by its stake table. Raises `InvalidMessage`."""
+    _check_epoch_proof(proof, epoch, _make_verifier(network, epoch, table))
+
+
+def _make_verifier(network: EpochContext, epoch: Epoch, table: StakeTable) -> CertificateVerifier:
+    """For certificates of an epoch that is over; what it began with does not matter any more."""
+    origin = make_genesis_certificate(epoch, View(0), Commitment(bytes(32)))
+    return CertificateVerifier(network.network_id, network.scheme, table, origin)
 
 
 def _check_epoch_proof(proof: EpochProof, epoch: Epoch, certificates: CertificateVerifier) -> None:

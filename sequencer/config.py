@@ -70,6 +70,13 @@ class NodeConfig(Section, frozen=True, kw_only=True):
     key: Annotated[
         str, Meta(min_length=1, description="Path of the secret key: 64 hex digits, readable by its owner only.")
     ] = "validator.key"
+    trusted: Annotated[
+        str,
+        Meta(
+            description="Where a node without a chain begins: EPOCH:COMMITMENT of an epoch's last leaf that you trust, "
+            "as another node's GET /v1/ledger tells it. Empty: at genesis, and all blocks since then are fetched."
+        ),
+    ] = ""
     database: Annotated[
         str, Meta(min_length=1, description="Path of the database. Never copy it between nodes, never delete it alone.")
     ] = "node.db"
@@ -210,6 +217,8 @@ def _check_node(config: NodeConfig, network: NetworkConfig, origins: Mapping[str
     """What no type can say: names that exist, addresses that parse, a way to every peer."""
     names = [entry.name for entry in network.validators]
     _check_identity(config, network, origins)
+    if config.trusted:
+        _check_anchor(origins["trusted"], config.trusted)
     for key in ("listen", "api"):
         _check_address(origins[key], key, getattr(config, key))
     for name, address in config.peers.items():
@@ -248,6 +257,15 @@ def _check_identity(config: NodeConfig, network: NetworkConfig, origins: Mapping
             "is for validators that joined later: this name or number stands in the network file",
             "Leave it out, or correct `validator`",
         )
+
+
+def _check_anchor(source: Origin, text: str) -> None:
+    from sequencer.joining import parse_anchor
+
+    try:
+        parse_anchor(text)
+    except ValueError as error:
+        raise ConfigError(source, None if _is_from_command(source) else "trusted", str(error)) from error
 
 
 def _check_address(source: Origin, key: str, text: str) -> None:

@@ -23,25 +23,15 @@ from consensus.beacon import compute_beacon
 from consensus.docket import Docket
 from consensus.effects import (
     BeginEpoch,
-    Broadcast,
     BuildPayload,
     CheckPayload,
     ComputeBeacon,
     Decide,
-    Drop,
     Effect,
-    EnteredView,
-    LedgerAdvanced,
-    LedgerChanges,
-    Persist,
-    Report,
-    Send,
-    SendEpochEnd,
     SetTimer,
-    TimedOut,
     batch,
 )
-from consensus.errors import InvalidMessage, InvariantViolation
+from consensus.errors import InvalidMessage
 from consensus.events import (
     BeaconComputed,
     Event,
@@ -55,22 +45,20 @@ from consensus.events import (
     TimerFired,
     TransactionsWaiting,
 )
-from consensus.evidence import Evidence, get_rule
-from consensus.leaf import Block, compute_leaf_commitment
-from consensus.ledger import Ledger, LedgerSchedule
+from consensus.evidence import Evidence
+from consensus.leaf import Block, EpochProof
+from consensus.ledger import LedgerSchedule
 from consensus.ledger.admission import Admission
 from consensus.member import Credentials, Member
 from consensus.messages import (
-    EpochEnd,
     LeafRequest,
-    QuorumProposal,
     RangeRequest,
     SnapshotRequest,
     TransactionForward,
     encode,
 )
 from consensus.operations import Operation
-from consensus.types import Commitment, ValidatorId, View
+from consensus.types import Commitment, Epoch, ValidatorId, View
 from consensus.validation import Deferred, Verified
 from sequencer import __version__, mempool
 from sequencer.api.node_view import NodeStatus
@@ -84,6 +72,7 @@ from sequencer.network_config import NetworkConfig
 from sequencer.operation_codec import OperationPlace
 from sequencer.payload import Hash, PayloadCache, PayloadError, Transaction, encode_payload
 from sequencer.ports import Address
+from sequencer.release import Release
 from sequencer.schedule_view import Outlook
 from sequencer.serving import BlockServer
 from sequencer.storage import Recovered, Storage
@@ -157,8 +146,16 @@ class Node:
         self._timers: dict[Timer, float] = {}
         self._build: BuildPayload | None = None
         self._pressed_view: View | None = None
-        self._announced = recovered.tip
-        self._has_decided = False
+        self._release = Release(
+            self._member,
+            storage,
+            transport,
+            self._desk,
+            metrics,
+            self._transactions,
+            application,
+            payloads,
+        )
         self._is_woken = False
         self._has_forwarded = trio.Event()
         self._server = BlockServer(storage)
@@ -171,7 +168,7 @@ class Node:
         replay(
             self._application, self.storage, self.payloads
         )  # before anybody connects: it may take long, and blocks everything else
-        self._on_ledger(self._member.ledger, ())
+        self._release.on_ledger(self._member.ledger, ())
         async with trio.open_nursery() as nursery:
             await nursery.start(self._transport.run, self._send_inbox)
             nursery.start_soon(self._look_after)
@@ -223,7 +220,7 @@ class Node:
         return flaw
 
     def find_operation(self, operation_id: Commitment) -> OperationPlace | None:
-        return self._desk.find_operation(operation_id, self.pending_operations(), self._announced.leaf.height)
+        return self._desk.find_operation(operation_id, self.pending_operations(), self._release.announced.leaf.height)
 
     def pending_operations(self) -> Sequence[Operation]:
         queued = (event.operation for event in self._events if isinstance(event, OperationSubmitted))
@@ -254,8 +251,8 @@ class Node:
             epoch=self._member.epoch,
             view=replica.view,
             leader=replica.leader,
-            decided_height=self._announced.leaf.height,
-            decided_view=self._announced.leaf.view,
+            decided_height=self._release.announced.leaf.height,
+            decided_view=self._release.announced.leaf.view,
             high_qc_view=replica.high_qc.view,
             ledger=self._member.ledger,
             is_behind=replica.is_behind,
@@ -265,11 +262,14 @@ class Node:
             uptime_seconds=trio.current_time() - self._started_at,
         )
 
+    def find_epoch_proof(self, epoch: Epoch) -> EpochProof | None:
+        return self.storage.read_epoch_proof(epoch)
+
     def is_ready(self) -> str | None:
         """None when this node has decided and is not behind, else the reason."""
         if self._member.replica.is_behind:
             return "this node is catching up"
-        if not self._has_decided:
+        if not self._release.has_decided:
             return "nothing has been decided since this node started"
         return None
 
@@ -314,12 +314,12 @@ class Node:
         try:
             incoming = open_frame(sender, frame, self._member)
         except InvalidMessage as error:
-            self._drop(sender, error.reason, error.detail)
+            self._release.drop(sender, error.reason, error.detail)
             return
         match incoming:
             case LeafRequest() | RangeRequest() | SnapshotRequest():
                 if not self._server.add(sender, incoming):
-                    self._drop(sender, "request_flood", "too many requests for blocks wait for their answer")
+                    self._release.drop(sender, "request_flood", "too many requests for blocks wait for their answer")
             case TransactionForward(transactions):
                 self._transactions.add_forwarded(transactions)
             case Received(_, item):
@@ -365,64 +365,7 @@ class Node:
                 self.metrics.fsync_seconds.observe(perf_counter() - started)
         self._transactions.on_durable()
         for effect in turn.release:
-            self._release(effect)
-
-    def _release(self, effect: Effect) -> None:  # noqa: C901 - one flat match over all effects
-        match effect:
-            case Broadcast(message):
-                if isinstance(message, QuorumProposal):
-                    self.metrics.on_proposal(compute_leaf_commitment(message.leaf), trio.current_time())
-                self._transport.broadcast(encode(message))
-                self.metrics.count_message(message, "sent")
-            case Send(to, message):
-                self._transport.send(to, encode(message))
-            case Decide(blocks):
-                self._announce(blocks)
-            case LedgerAdvanced(ledger, changes):
-                self._on_ledger(ledger, changes)
-            case BeginEpoch(start, changes):
-                self._on_ledger(start.ledger, ((start.block.leaf.height, changes),))
-            case SendEpochEnd(to, epoch):
-                if (proof := self.storage.read_epoch_proof(epoch)) is not None:
-                    self._transport.send(to, encode(EpochEnd(epoch, proof)))
-            case EnteredView(view, _, timed_out):
-                self.metrics.on_entered_view(view, timed_out=timed_out, now=trio.current_time())
-                if self._member.replica.high_block is not None:
-                    self.metrics.on_certified(self._member.replica.high_block.leaf.height)
-            case TimedOut(view, cause):
-                self.metrics.timeouts.inc(cause)
-                log.info("timed_out", view=view, cause=cause)
-            case Report(evidence):
-                offender = self._desk.directory.name_of(evidence.offender)
-                log.warning("offence", offender=offender, rule=get_rule(evidence), evidence=repr(evidence))
-            case Drop(sender, reason, detail):
-                self._drop(sender, reason, detail)
-            case Persist() | SetTimer() | BuildPayload() | CheckPayload() | ComputeBeacon():
-                raise InvariantViolation(f"{type(effect).__name__} is handled before the write, never after it")
-            case _:
-                assert_never(effect)
-
-    def _announce(self, blocks: Sequence[Block]) -> None:
-        """These blocks are final and durable: tell the application, whoever waits, and the metrics."""
-        transactions = 0
-        for block in blocks:
-            payload = self.payloads.open(block)
-            transactions += len(payload.hashes)
-            self._application.on_decide(block, payload)
-            self._transactions.on_final(payload)
-        self._has_decided = True
-        self._announced = blocks[-1]
-        self.metrics.on_decide(blocks, transactions, trio.current_time())
-
-    def _on_ledger(self, ledger: Ledger, changes: LedgerChanges) -> None:
-        """Transitions are told to the log, the metrics and the API; newcomers become peers."""
-        self._desk.on_ledger(ledger, changes)
-        self._transport.set_keys(self._desk.compute_keys(ledger))
-        self._transport.set_peers(self._desk.compute_peers(ledger))
-
-    def _drop(self, sender: ValidatorId, reason: str, detail: str) -> None:
-        self.metrics.on_drop(reason, sender)
-        log.debug("frame_dropped", peer=self._desk.directory.name_of(sender), reason=reason, detail=detail)
+            self._release.carry_out(effect)
 
     # Payloads
 
@@ -431,7 +374,7 @@ class Node:
         try:
             payload = self.payloads.open(block)
         except PayloadError as error:
-            self._drop(block.leaf.proposer, error.reason, error.detail)
+            self._release.drop(block.leaf.proposer, error.reason, error.detail)
             return False
         return self._transactions.may_follow(payload, ancestors) and self._application.accept(payload, block.leaf)
 

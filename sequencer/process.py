@@ -12,19 +12,22 @@ from functools import partial
 import structlog
 import trio
 
+from consensus.context import EpochContext
 from consensus.ledger import Ledger
 from consensus.member import Credentials
-from consensus.safety import prove_identity
+from consensus.safety import SafetyRecord, prove_identity
 from consensus.signatures import Signer
 from sequencer import __version__
 from sequencer.api.server import open_listener, serve_api
 from sequencer.application import Application, Opaque
 from sequencer.clock import NodeClock
 from sequencer.config import LoadedNode
+from sequencer.joining import fetch_start, parse_anchor
 from sequencer.keys import load_keys, read_key
 from sequencer.metrics import NodeMetrics
 from sequencer.node import Node
 from sequencer.payload import PayloadCache
+from sequencer.storage import Recovered
 from sequencer.storage.sqlite import SqliteStorage
 from sequencer.transactions import MempoolLimits
 from sequencer.transport.handshake import Identity, KeyDirectory
@@ -70,9 +73,16 @@ async def run_node(
     with closing(storage), open_listener(loaded.api) as listener:
         metrics = NodeMetrics(__version__, network.name, loaded.config.validator)
         recovered = storage.load()
+        if loaded.config.trusted and not storage.latest_height:
+            recovered = await _join(loaded, context, storage, make_transport, metrics)
         ledger = recovered.ledger or context.genesis_ledger
         signers = load_signers(loaded, ledger)
         transport = _make_transport(make_transport, loaded, _choose_prover(loaded, ledger, signers), metrics)
+        counters = transport.counters
+        metrics.watch_traffic(
+            lambda: sum(peer.bytes_in for peer in counters.values()),
+            lambda: sum(peer.bytes_out for peer in counters.values()),
+        )
         node = Node(
             network=network,
             credentials=Credentials(loaded.validator_id, signers),
@@ -98,6 +108,29 @@ async def run_node(
                 await node.drain()
                 await trio.sleep(LINGER_SECONDS)
             nursery.cancel_scope.cancel()
+
+
+async def _join(
+    loaded: LoadedNode,
+    context: EpochContext,
+    storage: SqliteStorage,
+    make_transport: Callable[..., TcpTransport],
+    metrics: NodeMetrics,
+) -> Recovered:
+    """T5: the chain begins with the end of an epoch; what its key signs begins with the epoch after that."""
+    signers = load_signers(loaded, context.genesis_ledger)
+    prover = _choose_prover(loaded, context.genesis_ledger, signers)
+    transport = _make_transport(make_transport, loaded, prover, metrics)
+    start = await fetch_start(transport, parse_anchor(loaded.config.trusted), context)
+    await storage.adopt_snapshot(start, SafetyRecord.initial(context.follow(start).genesis_qc))
+    return Recovered(
+        record=SafetyRecord.initial(context.follow(start).genesis_qc),
+        tip=start.block,
+        tip_fc=None,
+        undecided=(),
+        ledger=start.ledger,
+        epoch=start,
+    )
 
 
 def load_signers(loaded: LoadedNode, ledger: Ledger) -> tuple[Signer, ...]:
@@ -131,13 +164,7 @@ def _make_transport(
     prove = partial(prove_identity, signer, context.network_id)
     keys = {validator.id: frozenset({validator.public_key}) for validator in context.stake_table}
     identity = Identity(context.network_id, context.scheme, loaded.validator_id, prove, KeyDirectory(keys))
-    transport = make(identity, loaded.listen, loaded.peers, metrics=metrics)
-    counters = transport.counters
-    metrics.watch_traffic(
-        lambda: sum(peer.bytes_in for peer in counters.values()),
-        lambda: sum(peer.bytes_out for peer in counters.values()),
-    )
-    return transport
+    return make(identity, loaded.listen, loaded.peers, metrics=metrics)
 
 
 def _raise_descriptor_limit() -> None:

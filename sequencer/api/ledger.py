@@ -10,7 +10,7 @@ from consensus.epochs import compute_last_height
 from consensus.ledger import Ledger
 from consensus.ledger.state import compute_supply
 from consensus.ledger.transition import compute_handback_term
-from consensus.types import ValidatorId
+from consensus.types import Epoch, ValidatorId
 from sequencer.api.encoding import JSON_MEDIA_TYPE, parse_public_key, to_hex
 from sequencer.api.node_view import NodeView
 from sequencer.api.parameters import Query, check_accepts_json
@@ -62,6 +62,8 @@ class LedgerJson(msgspec.Struct):
     beacon: str | None
     """Of this epoch, once it stands in a leaf."""
     commitment: str
+    trusted: str | None
+    """Last leaf of the last epoch that is over, EPOCH:COMMITMENT: where a new node may begin (T5)."""
 
 
 class MemberJson(msgspec.Struct):
@@ -149,8 +151,14 @@ class LedgerRoutes:
                 seed=to_hex(state.seed),
                 beacon=None if state.beacon is None else to_hex(state.beacon),
                 commitment=to_hex(ledger.commitment),
+                trusted=self._find_anchor(ledger.epoch),
             )
         )
+
+    def _find_anchor(self, epoch: Epoch) -> str | None:
+        ended = Epoch(epoch - 1)
+        proof = self._node.find_epoch_proof(ended) if epoch else None
+        return None if proof is None else f"{ended}:{to_hex(proof.leaf)}"
 
     async def committees(self, request: Request) -> Response:
         check_accepts_json(request)

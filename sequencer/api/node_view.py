@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consensus.evidence import Evidence
-from consensus.leaf import Block
+from consensus.leaf import Block, EpochProof
 from consensus.ledger import Ledger
 from consensus.operations import Operation
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
@@ -106,6 +106,10 @@ class NodeView(Protocol):
         ...
 
     def status(self) -> NodeStatus: ...
+
+    def find_epoch_proof(self, epoch: Epoch) -> EpochProof | None:
+        """T2: the proof that this epoch is over, as far as it is known here."""
+        ...
 
     def is_ready(self) -> str | None:
         """None when this node has decided and is not behind, else the reason, without a full stop."""

@@ -32,6 +32,9 @@ def add(
     ] = None,
     name: Annotated[str | None, typer.Option(help="What it is called.", show_default="the next number")] = None,
     home: HomeOption = DEFAULT_HOME,
+    from_genesis: Annotated[
+        bool, typer.Option("--from-genesis", help="Fetch every block instead of beginning with the last epoch's end.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until its stake is active and it votes.")] = False,
     timeout: TimeoutOption = 900.0,
 ) -> None:
@@ -59,7 +62,9 @@ def add(
         )
         _await_included(session, session.submit(operation, treasury)["id"])
         known = session.find_validator(newcomer.name)
-        folder = make_node(loaded, newcomer, known["id"])
+        # The devnet that it joins is one's own, so its word about what is final is good enough.
+        trusted = "" if from_genesis else session.client.ledger()["trusted"] or ""
+        folder = make_node(loaded, newcomer, known["id"], trusted)
         talk(f"{newcomer.name} has bonded {known['stake']:,} as validator {known['id']}; its home is {folder}")
         _await_ready(str(newcomer.api), newcomer.name)
         talk(

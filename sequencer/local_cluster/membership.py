@@ -54,11 +54,15 @@ def plan_newcomer(home: Home, name: str | None) -> Newcomer:
     raise CommandError(f"no port above {max(used)} is free for another node of {home.path}")
 
 
-def make_node(home: Home, newcomer: Newcomer, validator_id: int) -> Path:
-    """The newcomer's folder, once its bond is included and the ledger has given it a number."""
+def make_node(home: Home, newcomer: Newcomer, validator_id: int, trusted: str) -> Path:
+    """The newcomer's folder, once its bond is included and the ledger has given it a number.
+
+    `trusted` is the end of an epoch with which its chain begins; empty to begin with genesis.
+    """
     config = NodeConfig(
         validator=newcomer.name,
         validator_id=validator_id,
+        trusted=trusted,
         listen=str(newcomer.listen),
         api=str(newcomer.api),
         peers={node.config.validator: str(node.listen) for node in home.nodes if not node.is_newcomer},

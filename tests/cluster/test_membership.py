@@ -3,11 +3,13 @@
 import json
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sequencer.api_client import ApiClient
 from sequencer.local_cluster.home import find_base_port
 from tests.cluster.conftest import SECONDS
 from tests.cluster.test_cli import run, run_devnet
@@ -23,6 +25,14 @@ def end(process: subprocess.Popen[str]) -> None:
     process.communicate(timeout=SECONDS)
 
 
+def wait_for_epoch(url: str, epoch: int) -> None:
+    deadline = time.monotonic() + SECONDS
+    with ApiClient(url) as client:
+        while client.status()["epoch"] < epoch:
+            assert time.monotonic() < deadline, "no epoch has ended"
+            time.sleep(0.05)  # outside of any event loop, and there is nothing to be told by
+
+
 def show(home: Path) -> dict[str, dict[str, Any]]:
     result = run("stake", "show", "--home", str(home), "-o", "json")
     assert result.returncode == 0, result.stderr
@@ -32,12 +42,17 @@ def show(home: Path) -> dict[str, dict[str, Any]]:
 @pytest.mark.cluster
 def test_t5_a_node_is_added_votes_and_another_one_leaves(tmp_path: Path) -> None:
     home = tmp_path / "devnet"
-    with run_devnet(tmp_path, *choose_options()) as (process, _):
+    with run_devnet(tmp_path, *choose_options()) as (process, ready):
+        wait_for_epoch(ready["nodes"][0]["api"], 1)
         added = run("devnet", "add", "--home", str(home), "--stake", "500000", "--wait")
         assert added.returncode == 0, added.stderr
         assert "n4 votes" in added.stderr
         standing = show(home)
         assert (standing["n4"]["status"], standing["n4"]["weight"], standing["n4"]["id"]) == ("active", 500_000, 4)
+
+        # Its chain has begun with the end of an epoch.
+        log = (home / "n4" / "node.log").read_text()
+        assert "snapshot_verified" in log
 
         taken = run("devnet", "add", "--home", str(home), "--name", "n4")
         assert taken.returncode == 2

@@ -7,11 +7,13 @@ import httpx
 import msgspec
 import trio
 
+from consensus.certificates import FinalityCertificate
 from consensus.evidence import Evidence
+from consensus.leaf import EpochProof
 from consensus.ledger import Ledger
 from consensus.ledger.state import LedgerState, ValidatorState
 from consensus.operations import Operation, compute_operation_id
-from consensus.types import Commitment, Height, ValidatorId, View
+from consensus.types import Commitment, Epoch, Height, ValidatorId, View
 from sequencer.api.app import make_app
 from sequencer.api.node_view import BlockReader, NodeStatus, PayloadOpener
 from sequencer.keys import generate_key
@@ -70,6 +72,12 @@ class FakeNode:
     @property
     def storage(self) -> BlockReader:
         raise AssertionError("these routes look at no block")
+
+    def find_epoch_proof(self, epoch: Epoch) -> EpochProof | None:
+        """Of every epoch that is over, about a made-up leaf."""
+        qc = self.context.genesis_qc
+        fc = FinalityCertificate(epoch, qc.view, b"", b"", Commitment(bytes([epoch]) * 32), qc)
+        return EpochProof(fc, ()) if epoch < self.ledger.epoch else None
 
     def change(self, **fields: Any) -> None:
         """Fields of the ledger's state."""

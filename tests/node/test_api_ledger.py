@@ -42,6 +42,7 @@ async def test_the_ledger_is_told_with_epoch_mode_and_money(node: FakeNode, clie
     assert shown["supply"] == 400 + 1000 + 30 + 20
     assert shown["commitment"] == "0x" + node.ledger.commitment.hex()
     assert shown["beacon"] is None
+    assert shown["trusted"] is None
     assert sorted(shown["primary"]) == ["n0", "n1", "n2", "n3"]
 
 
@@ -52,6 +53,7 @@ async def test_an_epoch_is_told_with_its_own_heights(node: FakeNode, client: htt
     shown = await get(client, "/v1/ledger")
     assert shown["epoch"] == {"number": 3, "first_height": 193, "last_height": 256}
     assert shown["beacon"] == "0x" + beacon.hex()
+    assert shown["trusted"] == "2:0x" + "02" * 32
     status = await get(client, "/v1/status")
     assert (status["epoch"], status["epoch_first_height"], status["epoch_last_height"]) == (3, 193, 256)
 
