@@ -5,13 +5,13 @@ proof per offender, and a bounded number of operations per account and in all. W
 impossible, is dropped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from consensus.ledger.admission import Admission
-
-from consensus.evidence import Evidence
+from consensus.evidence import BrokenPromise, Evidence
+from consensus.leaf import Leaf
 from consensus.ledger import Ledger
+from consensus.ledger.admission import Admission
 from consensus.operations import Operation, compute_operation_id
 from consensus.types import Commitment, Height, ValidatorId
 
@@ -22,11 +22,19 @@ REPEAT_HEIGHTS: Final = 16
 """Decided blocks after which an operation that came in here and still waits is sent out again."""
 
 
-class Docket:
-    """Pending operations and evidence, in the order in which they came."""
+def _confirm_nothing(_claim: BrokenPromise) -> bool:
+    return False
 
-    def __init__(self, admission: Admission) -> None:
+
+class Docket:
+    """Pending operations and evidence, in the order in which they came.
+
+    `confirm` says whether this node's decided blocks show that a promise was broken; without it no such claim is taken.
+    """
+
+    def __init__(self, admission: Admission, confirm: Callable[[BrokenPromise], bool] = _confirm_nothing) -> None:
         self.admission = admission
+        self._confirm = confirm
         self._operations: dict[Commitment, Operation] = {}
         self._own: dict[Commitment, Height] = {}
         self._evidence: dict[ValidatorId, Evidence] = {}
@@ -64,8 +72,17 @@ class Docket:
         """Whether it is the first acceptable proof against its offender."""
         if evidence.offender in self._evidence or self.admission.check_evidence(ledger, evidence) is not None:
             return False
+        if isinstance(evidence, BrokenPromise) and not self._confirm(evidence):
+            return False
         self._evidence[evidence.offender] = evidence
         return True
+
+    def find_unconfirmed(self, leaf: Leaf) -> str | None:
+        """R3b: what a leaf says about promises must be true by this node's own blocks; None when it is."""
+        for evidence in leaf.evidence:
+            if isinstance(evidence, BrokenPromise) and not self._confirm(evidence):
+                return f"the promise of validator {evidence.offender} is not broken as far as is known here"
+        return None
 
     def select(self, ledger: Ledger) -> tuple[tuple[Operation, ...], tuple[Evidence, ...]]:
         """What the next leaf may carry on top of this state."""

@@ -64,6 +64,8 @@ class BuildPayload:
     ancestors: tuple[Block, ...]
     bytes_max: int
     deadline: Microseconds
+    is_closing: bool = False
+    """The leaf will only close its epoch (T2): it carries nothing, and is never decided."""
 
 
 @dataclass(frozen=True, slots=True)

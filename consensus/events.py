@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from consensus.evidence import Evidence
 from consensus.leaf import BeaconResult
 from consensus.operations import Operation
 from consensus.types import Commitment, Epoch, ValidatorId, View
@@ -84,6 +85,13 @@ class OperationSubmitted:
     operation: Operation
 
 
+@dataclass(frozen=True, slots=True)
+class EvidenceFound:
+    """This node has noticed an offence outside of the protocol's messages: a promise that was broken."""
+
+    evidence: Evidence
+
+
 Event: TypeAlias = (
     Started
     | Received
@@ -94,4 +102,5 @@ Event: TypeAlias = (
     | TransactionsWaiting
     | BeaconComputed
     | OperationSubmitted
+    | EvidenceFound
 )

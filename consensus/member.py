@@ -28,7 +28,7 @@ from consensus.effects import (
 )
 from consensus.epochs import EpochStart
 from consensus.errors import InvalidMessage
-from consensus.events import Event, OperationSubmitted, Received, Started
+from consensus.events import Event, EvidenceFound, OperationSubmitted, Received, Started
 from consensus.evidence import Evidence
 from consensus.leaf import Block
 from consensus.ledger import Ledger, begin_epoch, describe_changes
@@ -42,11 +42,12 @@ from consensus.messages import (
 )
 from consensus.operations import Operation
 from consensus.peers import Peers
+from consensus.promises import Promise, sign_promise
 from consensus.replica import Replica
-from consensus.safety import SafetyRecord, SafetyRules
+from consensus.safety import SafetyRecord, SafetyRules, select_signer
 from consensus.schedule import LeaderSchedule
 from consensus.signatures import Signer
-from consensus.types import Epoch, Microseconds, ValidatorId
+from consensus.types import Commitment, Epoch, Microseconds, ValidatorId, View
 from consensus.validation import Deferred, Foreign, Item, MessageValidator, Unjustified, Verified, get_epoch
 
 ValidatorMaker: TypeAlias = Callable[[EpochContext], MessageValidator]
@@ -132,6 +133,18 @@ class Member:
         """J5: why this operation cannot be taken here and now; None when it can."""
         return self.docket.find_operation_flaw(operation, self.ledger)
 
+    def sign_promise(self, transaction: Commitment, beneficiary: bytes, views: int) -> Promise | None:
+        """A promise about leaves that this validator has not proposed yet, for so many views; None when it may not
+        propose in this epoch. It never enters the vote rules; that it is kept is the caller's duty.
+        """
+        signer = select_signer(self.context, self._credentials.validator_id, self._credentials.signers)
+        if signer is None:
+            return None
+        first = View(max(self.replica.view, self.replica.proposed_view + 1))
+        me, last = self._credentials.validator_id, View(first + views - 1)
+        promise = Promise(me, self.epoch, first, last, transaction, beneficiary, b"")
+        return sign_promise(promise, signer, self.context.network_id)
+
     def handle(self, event: Event, now: Microseconds) -> list[Effect]:
         """One event to completion, through the end of an epoch where it comes to that; `now` must not decrease."""
         self._now = now
@@ -139,6 +152,8 @@ class Member:
         match event:
             case Received(sender, item):
                 self._on_received(sender, item)
+            case EvidenceFound(evidence):
+                self._on_evidence(evidence)
             case OperationSubmitted(operation):
                 if self.docket.add_operation(operation, self.ledger, self.replica.tip.leaf.height):
                     effects.append(Broadcast(OperationNotice(operation)))

@@ -14,8 +14,10 @@ from consensus.errors import InvalidMessage
 from consensus.evidence import Evidence
 from consensus.leaf import EpochProof, Leaf
 from consensus.operations import Operation
+from consensus.promises import Promise
 from consensus.types import (
     WireCommitment,
+    WireCount,
     WireEpoch,
     WireHeight,
     WireSignature,
@@ -172,6 +174,22 @@ class ProposalEcho(_Message, frozen=True, tag=17):
     signature: WireSignature
 
 
+class PromiseRequest(_Message, frozen=True, tag=18):
+    """Will you, the next leader, promise to include this? Of no interest to the replica. `number` is the asker's."""
+
+    number: WireCount
+    transaction: bytes
+    beneficiary: Annotated[bytes, Meta(max_length=96)]
+
+
+class PromiseResponse(_Message, frozen=True, tag=19):
+    """The promise, or in a few words why there is none."""
+
+    number: WireCount
+    promise: Promise | None
+    refusal: Annotated[str, Meta(max_length=200)]
+
+
 Vote: TypeAlias = QuorumVote | FinalizeVote
 SingleMessage: TypeAlias = (
     QuorumProposal
@@ -191,7 +209,9 @@ ReplicaMessage: TypeAlias = SingleMessage | Vote
 """What a replica handles."""
 StorageRequest: TypeAlias = LeafRequest | RangeRequest | SnapshotRequest
 """What is answered from storage, see `consensus.catchup.answer`."""
-Message: TypeAlias = ReplicaMessage | StorageRequest | TransactionForward
+NodeMessage: TypeAlias = TransactionForward | PromiseRequest | PromiseResponse
+"""What nodes say to each other about transactions, before any leaf has them."""
+Message: TypeAlias = ReplicaMessage | StorageRequest | NodeMessage
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -73,7 +73,7 @@ class Proposals:
         is_closing = self._context.is_closing(Height(parent.leaf.height + 1))
         is_full = is_closing or self._chain.undecided_bytes >= UNDECIDED_BYTES_MAX
         bytes_max = 0 if is_full else self._context.parameters.payload_bytes_max
-        return BuildPayload(view, high_qc.leaf, ancestors, bytes_max, deadline)
+        return BuildPayload(view, high_qc.leaf, ancestors, bytes_max, deadline, is_closing)
 
     def make_block(
         self,
@@ -184,5 +184,5 @@ class Proposals:
             ):
                 return "the beacon's result is wrong"
         if leaf.operations or leaf.evidence:
-            return self._docket.admission.find_flaw(ledger, leaf)
+            return self._docket.admission.find_flaw(ledger, leaf) or self._docket.find_unconfirmed(leaf)
         return None

@@ -30,6 +30,7 @@ from consensus.errors import InvariantViolation, Unsafe
 from consensus.events import (
     BeaconComputed,
     Event,
+    EvidenceFound,
     OperationSubmitted,
     PayloadBuilt,
     PayloadReady,
@@ -97,7 +98,7 @@ class Replica(Standing):
                 self._on_started()
             case BeaconComputed(epoch, result):
                 self._proposals.beacon = result if epoch == self._context.epoch else None
-            case OperationSubmitted():
+            case OperationSubmitted() | EvidenceFound():
                 pass  # the docket's, not the replica's
             case _:
                 assert_never(event)

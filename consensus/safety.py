@@ -59,7 +59,7 @@ class SafetyRules:
             raise InvariantViolation(f"safety record of epoch {record.epoch} used in epoch {context.epoch}")
         self._network_id: NetworkId = context.network_id
         self._epoch: Epoch = context.epoch
-        self._signer = _select_signer(context, validator_id, signers)
+        self._signer = select_signer(context, validator_id, signers)
         self.validator_id = validator_id
         self.record = record
 
@@ -174,7 +174,8 @@ def prove_identity(signer: Signer, network_id: NetworkId, challenge: bytes) -> b
     return signer.sign(make_statement(network_id, Domain.HELLO, Epoch(0), View(0), challenge))
 
 
-def _select_signer(context: EpochContext, validator_id: ValidatorId, signers: Iterable[Signer]) -> Signer | None:
+def select_signer(context: EpochContext, validator_id: ValidatorId, signers: Iterable[Signer]) -> Signer | None:
+    """The key that this epoch's stake table names for the validator; None when it has none, or it is not here (T1)."""
     if validator_id not in context.stake_table:
         return None
     public_key = context.stake_table.get_validator(validator_id).public_key

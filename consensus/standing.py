@@ -79,6 +79,11 @@ class Standing:
         return self.chain.get(self.high_qc.leaf)
 
     @property
+    def proposed_view(self) -> View:
+        """The highest view in which this replica has proposed, in this epoch."""
+        return self._safety.record.proposed_view
+
+    @property
     def candidate(self) -> Block | None:
         """The current view's proposal, once a valid one is here."""
         return self._proposals.candidate

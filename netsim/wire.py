@@ -15,6 +15,8 @@ from consensus.events import PeerLost, Received
 from consensus.messages import (
     LeafRequest,
     Message,
+    PromiseRequest,
+    PromiseResponse,
     RangeRequest,
     SnapshotRequest,
     StorageRequest,
@@ -157,7 +159,7 @@ class Wire:
     def _judge(self, source: ValidatorId, message: Message) -> Arrival:
         if isinstance(message, LeafRequest | RangeRequest | SnapshotRequest):
             return Request(source, message)
-        if isinstance(message, TransactionForward):
+        if isinstance(message, TransactionForward | PromiseRequest | PromiseResponse):
             return Refused(source, "simulated nodes share their transactions already")
         epoch = get_epoch(message)
         latest = max(self._validators)

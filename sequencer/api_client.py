@@ -95,6 +95,14 @@ class ApiClient:
         )
         return json.loads(answer)  # type: ignore[no-any-return]
 
+    def promise(self, transaction: bytes, *, beneficiary: str = "") -> _Json:
+        """Submit one transaction and get the next leader's promise. Raises `ApiProblem` `no_promise` when there is
+        none; the transaction is pending then.
+        """
+        query = {"wait": "soft"} | ({"beneficiary": beneficiary} if beneficiary else {})
+        answer = self._request("POST", "/v1/transactions", query, transaction, "application/octet-stream")
+        return json.loads(answer)  # type: ignore[no-any-return]
+
     def ledger(self) -> _Json:
         return self.get("/v1/ledger")
 

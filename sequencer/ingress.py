@@ -8,6 +8,9 @@ from typing import Protocol, TypeAlias
 from consensus.events import Received
 from consensus.messages import (
     LeafRequest,
+    NodeMessage,
+    PromiseRequest,
+    PromiseResponse,
     RangeRequest,
     ReplicaMessage,
     SnapshotRequest,
@@ -18,7 +21,7 @@ from consensus.messages import (
 from consensus.types import ValidatorId
 from consensus.validation import Item
 
-Incoming: TypeAlias = Received | StorageRequest | TransactionForward
+Incoming: TypeAlias = Received | StorageRequest | NodeMessage
 """For the replica, for storage, or for the mempool."""
 
 
@@ -32,7 +35,9 @@ def open_frame(sender: ValidatorId, frame: bytes, validator: Validator) -> Incom
     """Raises `InvalidMessage`. `sender` has proven its identity to the transport."""
     message = decode(frame)
     match message:
-        case LeafRequest() | RangeRequest() | SnapshotRequest() | TransactionForward():
+        case LeafRequest() | RangeRequest() | SnapshotRequest():
+            return message
+        case TransactionForward() | PromiseRequest() | PromiseResponse():
             return message
         case _:
             return Received(sender, validator.validate(sender, message))

@@ -35,6 +35,7 @@ from consensus.errors import InvalidMessage
 from consensus.events import (
     BeaconComputed,
     Event,
+    EvidenceFound,
     OperationSubmitted,
     PayloadBuilt,
     PayloadReady,
@@ -52,12 +53,15 @@ from consensus.ledger.admission import Admission
 from consensus.member import Credentials, Member
 from consensus.messages import (
     LeafRequest,
+    PromiseRequest,
+    PromiseResponse,
     RangeRequest,
     SnapshotRequest,
     TransactionForward,
     encode,
 )
 from consensus.operations import Operation
+from consensus.promises import Promise
 from consensus.types import Commitment, Epoch, ValidatorId, View
 from consensus.validation import Deferred, Verified
 from sequencer import __version__, mempool
@@ -72,6 +76,8 @@ from sequencer.network_config import NetworkConfig
 from sequencer.operation_codec import OperationPlace
 from sequencer.payload import Hash, PayloadCache, PayloadError, Transaction, encode_payload
 from sequencer.ports import Address
+from sequencer.promise_desk import PromiseDesk
+from sequencer.promises import Promises
 from sequencer.release import Release
 from sequencer.schedule_view import Outlook
 from sequencer.serving import BlockServer
@@ -137,7 +143,10 @@ class Node:
         context = network.context()
         admission = Admission(context.network_id, context.scheme, context.ledger_parameters)
         schedule = LedgerSchedule(context.ledger_parameters.leadership)
-        self._member = Member(context, credentials, schedule, Docket(admission), recovered)
+        docket = Docket(admission, lambda claim: self._promises.confirms(claim))
+        self._member = Member(context, credentials, schedule, docket, recovered)
+        self._promises = Promises(self._member, storage, payloads, network.consensus.payload_bytes_max)
+        self._promise_desk = PromiseDesk(self._promises, self._member, self.validator_id, transport, self._find_refusal)
         self._desk = LedgerDesk(network, credentials.validator_id, self._member.ledger, peers, metrics)
         self._send_beacon, self._beacons = trio.open_memory_channel[ComputeBeacon](math.inf)
         self._events: deque[Event] = deque()
@@ -173,6 +182,8 @@ class Node:
             await nursery.start(self._transport.run, self._send_inbox)
             nursery.start_soon(self._look_after)
             nursery.start_soon(self._compute_beacons)
+            nursery.start_soon(self._promise_desk.run)
+            self._transactions.add_forwarded(self._promises.restore())
             task_status.started()
             self._drive(Started())
             while True:
@@ -186,7 +197,7 @@ class Node:
                 await self._commit()
                 self._serve()
                 # What was built may have ended the view (alone, or on a late QC): then the next payload is due now.
-                must_go_on = has_built or self._is_woken or self._server.has_requests
+                must_go_on = has_built or self._is_woken or self._events or self._server.has_requests
                 await self._take_items(trio.current_time() if must_go_on else self._next_deadline())
 
     # What the API calls
@@ -197,6 +208,10 @@ class Node:
         if self._transactions.has_forwards:
             self._wake()
         return admissions
+
+    async def promise(self, transaction: Transaction, hash_: Hash, beneficiary: bytes) -> Promise:
+        """The next leader's word that this pending transaction is in its next leaf. Raises `PromiseRefusedError`."""
+        return await self._promise_desk.ask(transaction, hash_, beneficiary)
 
     async def wait_finalized(self, hashes: Sequence[Hash]) -> bool:
         """True once all of these transactions are decided and durable here, False as soon as one has expired."""
@@ -322,6 +337,11 @@ class Node:
                     self._release.drop(sender, "request_flood", "too many requests for blocks wait for their answer")
             case TransactionForward(transactions):
                 self._transactions.add_forwarded(transactions)
+            case PromiseRequest():
+                if not self._promise_desk.on_request(sender, incoming):
+                    self._release.drop(sender, "request_flood", "too many requests for promises wait for their answer")
+            case PromiseResponse():
+                self._promise_desk.on_response(sender, incoming)
             case Received(_, item):
                 if isinstance(item, Deferred | Verified):
                     message = item.vote if isinstance(item, Deferred) else item.message
@@ -348,6 +368,7 @@ class Node:
                     case _:
                         if isinstance(effect, Decide):
                             self._transactions.on_decide(effect.blocks)
+                            self._promises.on_decide(effect.blocks)
                             self._desk.on_decide(effect.blocks)
                         elif isinstance(effect, BeginEpoch):
                             self._build = self._pressed_view = None
@@ -366,6 +387,14 @@ class Node:
         self._transactions.on_durable()
         for effect in turn.release:
             self._release.carry_out(effect)
+        for decide in turn.decides:
+            self._events += map(EvidenceFound, self._promises.find_broken(decide.blocks))
+
+    def _find_refusal(self, transaction: Transaction, hash_: Hash) -> str | None:
+        """A peer asks for a promise about this transaction: None when it is pending here now."""
+        (admission,) = self._transactions.submit([transaction], [hash_])
+        is_pending = admission in (mempool.Admission.ACCEPTED, mempool.Admission.DUPLICATE)
+        return None if is_pending else f"the leader does not take the transaction ({admission.name.lower()})"
 
     # Payloads
 
@@ -389,7 +418,11 @@ class Node:
         if build.view != self._member.replica.view:
             self._build = None
             return False
-        transactions = self._transactions.take(build.bytes_max, build.ancestors) if build.bytes_max else []
+        due = [] if build.is_closing else self._promises.select_due(build.ancestors)
+        if due and not build.bytes_max:  # it may not propose what it has promised, so it does not propose
+            self._build = None
+            return False
+        transactions = self._transactions.take(build.bytes_max, build.ancestors, due) if build.bytes_max else []
         if not transactions and self._clock.now() < build.deadline:
             return False
         self._build = None

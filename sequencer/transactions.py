@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from consensus.leaf import Block
 from consensus.messages import FORWARD_TRANSACTIONS_MAX, TransactionForward
 from sequencer.mempool import Admission, Mempool
-from sequencer.payload import EMPTY_PAYLOAD, Hash, Payload, PayloadCache, PayloadError, Transaction
+from sequencer.payload import (
+    EMPTY_PAYLOAD,
+    PAYLOAD_TRANSACTIONS_MAX,
+    TRANSACTION_HEADER_BYTES,
+    Hash,
+    Payload,
+    PayloadCache,
+    PayloadError,
+    Transaction,
+    compute_hashes,
+)
 from sequencer.waiters import FinalityWaiters
 
 FORWARD_BYTES_MAX = 1024 * 1024
@@ -111,9 +121,14 @@ class Transactions:
 
     # For leaders and voters
 
-    def take(self, bytes_max: int, ancestors: Iterable[Block]) -> list[Transaction]:
-        """For a payload of at most `bytes_max` on top of these undecided blocks."""
-        return self._mempool.take(bytes_max, [self._payloads.open(ancestor).hash_set for ancestor in ancestors])
+    def take(self, bytes_max: int, ancestors: Iterable[Block], first: Sequence[Transaction] = ()) -> list[Transaction]:
+        """For a payload of at most `bytes_max` on top of these undecided blocks; it begins with `first`, which fits."""
+        exclude = [self._payloads.open(ancestor).hash_set for ancestor in ancestors]
+        if not first:
+            return self._mempool.take(bytes_max, exclude)
+        taken = sum(map(len, first)) + TRANSACTION_HEADER_BYTES * len(first)
+        rest = self._mempool.take(bytes_max - taken, [*exclude, frozenset(compute_hashes(first))])
+        return [*first, *rest[: PAYLOAD_TRANSACTIONS_MAX - len(first)]]
 
     def has_besides(self, undecided: Iterable[Block]) -> bool:
         """Whether anything is pending that stands in none of these blocks."""

@@ -20,7 +20,7 @@ PURE_MODULES |= {"struct", "typing", "msgspec", "nacl.bindings", "nacl.exception
 IMPURE_BUILTINS = {"open", "print", "input", "hash", "id", "eval", "exec", "compile"}
 """`hash` and `id` differ from process to process."""
 SIGNERS = {"consensus/safety.py", "consensus/signatures/scheme.py", "consensus/signatures/simulated.py"}
-SIGNERS |= {"consensus/operations.py", "netsim/byzantine/actor.py"}
+SIGNERS |= {"consensus/operations.py", "consensus/promises.py", "netsim/byzantine/actor.py"}
 """The one holder of a validator's key, what a signer is made of, the stakers' own keys (another domain), and liars."""
 
 TRIO_IN_NETSIM = {"netsim/transport.py"}

@@ -26,7 +26,7 @@ _POST: Final = ["POST"]
 def make_app(node: NodeView, closing: trio.Event) -> Starlette:
     """`closing` tells requests that wait for finality that the node is going down: they answer at once."""
     directory = Directory(node.network)
-    submit, blocks, status = Submit(node, closing), Blocks(node, directory), Status(node, directory)
+    submit, blocks, status = Submit(node, directory, closing), Blocks(node, directory), Status(node, directory)
     ledger, validators = LedgerRoutes(node, directory), Validators(node, directory)
     operations, records = Operations(node, directory, closing), Records(node, directory)
     app = Starlette(

@@ -12,6 +12,7 @@ from consensus.evidence import Evidence
 from consensus.leaf import Block, EpochProof
 from consensus.ledger import Ledger
 from consensus.operations import Operation
+from consensus.promises import Promise
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
 from sequencer.ledger_log import ChangeEntry
 from sequencer.mempool import Admission
@@ -95,6 +96,12 @@ class NodeView(Protocol):
 
     def submit(self, transactions: Sequence[bytes], hashes: Sequence[bytes]) -> list[Admission]:
         """One answer per transaction, in order. `hashes[i]` is the SHA-256 of `transactions[i]`."""
+        ...
+
+    async def promise(self, transaction: bytes, hash_: bytes, beneficiary: bytes) -> Promise:
+        """The next leader's signed word that this pending transaction will be in its next leaf. Raises
+        `PromiseRefusedError`.
+        """
         ...
 
     async def wait_finalized(self, hashes: Sequence[bytes]) -> bool:

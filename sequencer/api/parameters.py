@@ -41,6 +41,9 @@ class Query:
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
+    def read_text(self, name: str, default: str) -> str:
+        return self._values.get(name, default)
+
     def read_choice(self, name: str, choices: tuple[str, ...], default: str) -> str:
         value = self._values.get(name, default)
         if value not in choices:

@@ -50,6 +50,7 @@ TRANSACTION_TOO_LARGE: Final = Kind("transaction_too_large", 413, "The transacti
 UNSUPPORTED_MEDIA_TYPE: Final = Kind("unsupported_media_type", 415, "The body is in a form that is not read here")
 MEMPOOL_FULL: Final = Kind("mempool_full", 429, "The mempool is full")
 INTERNAL: Final = Kind("internal", 500, "The node failed to answer")
+NO_PROMISE: Final = Kind("no_promise", 503, "No leader has promised to include it")
 NOT_READY: Final = Kind("not_ready", 503, "The node is not ready")
 SHUTTING_DOWN: Final = Kind("shutting_down", 503, "The node is shutting down")
 TRANSACTION_EXPIRED: Final = Kind("transaction_expired", 504, "It was pending for too long")

@@ -17,13 +17,16 @@ from sequencer.api.encoding import (
     parse_json_transaction,
     parse_msgpack_batch,
     parse_ndjson_batch,
+    parse_public_key,
     to_hex,
 )
 from sequencer.api.node_view import NodeView
 from sequencer.api.parameters import Query, check_accepts_json, read_body, read_media_type
 from sequencer.api.problems import (
     BAD_BODY,
+    BAD_PARAMETER,
     MEMPOOL_FULL,
+    NO_PROMISE,
     NOT_FINALIZED_IN_TIME,
     SHUTTING_DOWN,
     TRANSACTION_EMPTY,
@@ -32,8 +35,10 @@ from sequencer.api.problems import (
     Problem,
 )
 from sequencer.api.waiting import Ended, Wait, wait_finalized
+from sequencer.directory import Directory
 from sequencer.mempool import Admission
 from sequencer.payload import compute_hashes
+from sequencer.promises import PromiseRefusedError
 
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 """One body: two full payloads in the binary form, one in the textual."""
@@ -58,6 +63,28 @@ class TransactionJson(msgspec.Struct):
     position: int | None = None
 
 
+class PromiseJson(msgspec.Struct):
+    """A soft confirmation: if a leaf of `promiser` with a view from `first_view` to `last_view` of this epoch is final,
+    the transaction is in it or in one before it; else the promiser is slashed and the beneficiary compensated.
+    """
+
+    promiser: str
+    epoch: int
+    first_view: int
+    last_view: int
+    transaction: str
+    beneficiary: str | None
+    signature: str
+
+
+class SoftJson(msgspec.Struct):
+    """`promise` is the leader's signed word; finality comes later."""
+
+    hash: str
+    status: str
+    promise: PromiseJson
+
+
 class RejectedJson(msgspec.Struct):
     """`index` counts from 0 within the batch."""
 
@@ -79,14 +106,18 @@ class BatchJson(msgspec.Struct, omit_defaults=True):
 class Submit:
     """The routes under /v1/transactions."""
 
-    def __init__(self, node: NodeView, closing: trio.Event) -> None:
+    def __init__(self, node: NodeView, directory: Directory, closing: trio.Event) -> None:
         self._node = node
+        self._directory = directory
         self._closing = closing
         self._transaction_bytes_max = node.network.transactions.transaction_bytes_max
 
     async def one(self, request: Request) -> Response:
         check_accepts_json(request)
-        wait = Wait.read(Query(request, Wait.PARAMETERS))
+        query = Query(request, Wait.PARAMETERS | {"beneficiary"})
+        is_soft = query.read_choice("wait", ("finalized", "soft"), "finalized") == "soft"
+        beneficiary = _read_beneficiary(query, is_soft=is_soft)
+        wait = Wait(is_wanted=False, seconds=0) if is_soft else Wait.read(query)
         transaction = await self._read_one(request)
         hashes = compute_hashes([transaction])
         admissions, _ = self._submit([transaction], hashes)
@@ -97,10 +128,29 @@ class Submit:
                 pass  # What is decided in the current turn is not on disk yet: until then it is pending.
             case refused:
                 raise self._explain(refused)
+        if is_soft:
+            return await self._answer_softly(transaction, hashes[0], beneficiary)
         if wait.is_wanted:
             await self._wait(hashes, request, wait)
             return self._answer_one(hashes[0])
         return _json(TransactionJson(to_hex(hashes[0]), "pending"), 202)
+
+    async def _answer_softly(self, transaction: bytes, hash_: bytes, beneficiary: bytes) -> Response:
+        try:
+            promise = await self._node.promise(transaction, hash_, beneficiary)
+        except PromiseRefusedError as error:
+            detail = f"{error}. The transaction is pending all the same: wait for it, or ask for a promise again."
+            raise Problem(NO_PROMISE, detail, hash=to_hex(hash_)) from error
+        shown = PromiseJson(
+            self._directory.name_of(promise.promiser),
+            promise.epoch,
+            promise.first_view,
+            promise.last_view,
+            to_hex(promise.transaction),
+            to_hex(promise.beneficiary) if promise.beneficiary else None,
+            to_hex(promise.signature),
+        )
+        return _json(SoftJson(to_hex(hash_), "promised", shown), 200)
 
     async def batch(self, request: Request) -> Response:
         check_accepts_json(request)
@@ -207,6 +257,14 @@ class Submit:
             )
         status = "pending" if self._node.is_pending(transaction_hash) else "unknown"
         return _json(TransactionJson(to_hex(transaction_hash), status), 200)
+
+
+def _read_beneficiary(query: Query, *, is_soft: bool) -> bytes:
+    """Whom a broken promise would compensate; nobody when it is not said."""
+    text = query.read_text("beneficiary", "")
+    if text and not is_soft:
+        raise Problem(BAD_PARAMETER, "beneficiary means nothing without wait=soft.", parameter="beneficiary")
+    return parse_public_key(text) if text else b""
 
 
 def _json(answer: msgspec.Struct, status: int) -> Response:

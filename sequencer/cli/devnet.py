@@ -232,7 +232,7 @@ def _print_start(cluster: "LocalCluster", *, is_new: bool, is_moved: bool) -> No
     console.print(
         "Try in another terminal:\n"
         f"  sequencer status{way}\n"
-        f"  sequencer tx submit 0xc0ffee --wait --url {cluster.url(first)}\n"
+        f"  sequencer tx submit 0xc0ffee --wait=finalized --url {cluster.url(first)}\n"
         f"  kill -9 {processes[last].pid}    # {last} dies, the others go on\n"
     )
 

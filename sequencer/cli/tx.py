@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,14 @@ FULL_RETRIES_MAX = 30
 FULL_RETRY_SECONDS = 1.0
 
 _HASH = re.compile("(0x)?[0-9a-fA-F]{64}")
+
+
+class Waiting(StrEnum):
+    """What `tx submit` waits for."""
+
+    FINALIZED = "finalized"
+    SOFT = "soft"
+
 
 tx_app = typer.Typer(no_args_is_help=True, help="Submit transactions, and ask where one stands.")
 
@@ -49,13 +58,23 @@ def submit(
     ] = None,
     url: UrlOption = None,
     home: HomeOption = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until all of them are final.")] = False,
+    wait: Annotated[
+        Waiting | None,
+        typer.Option(
+            help="finalized: until all of them are final. soft: until the next leader has promised to include each.",
+            show_default="not at all",
+        ),
+    ] = None,
+    beneficiary: Annotated[
+        str,
+        typer.Option(help="Account that is compensated should a soft promise be broken.", show_default="nobody"),
+    ] = "",
     timeout: Annotated[float, typer.Option(help="Seconds that --wait may take per batch.", min=0.1, max=300)] = 30.0,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Submit transactions. All lines are checked before the first is sent; sending again what is known does no harm.
 
-    Ends with 1 when the node refused some, with 3 when --wait took longer than --timeout.
+    Ends with 1 when the node refused some, with 3 when --wait took longer than --timeout or a promise did not come.
     """
     from sequencer.api_client import split_batches
 
@@ -77,11 +96,16 @@ def submit(
         bytes_max=limits["batch_bytes_max"],
         transactions_max=min(BATCH_TRANSACTIONS, limits["batch_transactions_max"]),
     )
+    if beneficiary and wait is not Waiting.SOFT:
+        raise CommandError("--beneficiary means nothing without --wait soft", ExitCode.USAGE)
+    if wait is Waiting.SOFT:
+        _submit_softly(nodes, transactions, beneficiary, output)
+        return
     started = time.monotonic()
     with _progress(len(transactions)) as advance:
         counts, rejected = _send_all(nodes, batches, timeout if wait else None, advance)
     seconds = time.monotonic() - started
-    _report(transactions, counts, rejected, is_final=wait, seconds=seconds, output=output)
+    _report(transactions, counts, rejected, is_final=wait is not None, seconds=seconds, output=output)
     if rejected:
         raise CommandError(f"{len(rejected)} of {len(transactions)} transactions were refused; the reasons stand above")
 
@@ -129,6 +153,40 @@ class _Nodes:
                 talk(f"{self._clients[0].url} does not answer, asking {self._clients[1].url}")
                 self._clients.append(self._clients.pop(0))
         return question(self._clients[0])
+
+
+def _submit_softly(nodes: _Nodes, transactions: Sequence[bytes], beneficiary: str, output: OutputFormat) -> None:
+    """One after the other, each with its promise."""
+    from sequencer.api_client import ApiProblem
+
+    promised: list[dict[str, Any]] = []
+    refused: list[str] = []
+    for transaction in transactions:
+        try:
+            answer = nodes.ask(lambda client, each=transaction: client.promise(each, beneficiary=beneficiary))  # type: ignore[misc]
+        except ApiProblem as problem:
+            if problem.code != "no_promise":
+                raise
+            refused.append(str(problem))
+        else:
+            promised.append(answer)
+    if output is OutputFormat.JSON:
+        print_json(promised)
+    else:
+        columns = ("transaction", "promiser", "epoch", "first view", "last view")
+        rows = [
+            [answer["promise"][column.replace(" ", "_")] for column in columns]
+            for answer in promised
+            if "promise" in answer
+        ]
+        print_rows(columns, rows)
+    for answer in promised:
+        if "promise" not in answer:
+            talk(f"{answer['hash']} is {answer['status']} already: no promise is needed")
+    for reason in refused:
+        talk(reason)
+    if refused:
+        raise CommandError(f"{len(refused)} of {len(transactions)} transactions got no promise", ExitCode.INCONCLUSIVE)
 
 
 def _check_sizes(transactions: Sequence[bytes], bytes_max: int) -> None:

@@ -98,7 +98,7 @@ def test_devnet_from_the_first_command_to_a_resumed_chain(tmp_path: Path, base_p
 
         transactions = tmp_path / "transactions.hex"
         transactions.write_text("0x" + b"one".hex() + "\n\n# a remark\n" + b"two".hex() + "\n")
-        sent = run("tx", "submit", transactions, "--wait", "--url", urls[1], "-o", "json")
+        sent = run("tx", "submit", transactions, "--wait=finalized", "--url", urls[1], "-o", "json")
         assert sent.returncode == ExitCode.OK, sent.stderr
         report = json.loads(sent.stdout)
         assert (report["submitted"], report["accepted"], report["rejected"], report["all_final"]) == (2, 2, [], True)

@@ -22,6 +22,8 @@ from consensus.messages import (
     LeafResponse,
     Message,
     OperationNotice,
+    PromiseRequest,
+    PromiseResponse,
     QuorumProposal,
     QuorumVote,
     RangeRequest,
@@ -150,5 +152,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(EpochEnd, numbers, epoch_proofs),
     st.builds(SnapshotRequest, numbers),
     st.builds(Snapshot, epoch_proofs, leaves, leaves, payloads),
+    st.builds(PromiseRequest, numbers, payloads, st.binary(max_size=96)),
+    st.builds(PromiseResponse, numbers, st.none() | promises, st.text(max_size=20)),
     st.builds(TransactionForward, st.lists(st.binary(max_size=40), max_size=5).map(tuple)),
 )

@@ -13,6 +13,7 @@ from consensus.leaf import EpochProof
 from consensus.ledger import Ledger
 from consensus.ledger.state import LedgerState, ValidatorState
 from consensus.operations import Operation, compute_operation_id
+from consensus.promises import Promise
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
 from sequencer.api.app import make_app
 from sequencer.api.node_view import BlockReader, NodeStatus, PayloadOpener
@@ -29,6 +30,7 @@ from sequencer.network_config import (
 )
 from sequencer.operation_codec import OperationPlace
 from sequencer.payload import PayloadCache
+from sequencer.promises import PromiseRefusedError
 from sequencer.schedule_view import Outlook
 
 
@@ -88,6 +90,9 @@ class FakeNode:
 
     def submit(self, transactions: Sequence[bytes], hashes: Sequence[bytes]) -> list[Admission]:
         return [Admission.FULL] * len(transactions)
+
+    async def promise(self, transaction: bytes, hash_: bytes, beneficiary: bytes) -> Promise:
+        raise PromiseRefusedError("nobody leads here")
 
     async def wait_finalized(self, hashes: Sequence[bytes]) -> bool:
         return False

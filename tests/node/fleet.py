@@ -48,8 +48,10 @@ class Recorder(Opaque):
 class Fleet:
     """Nodes n0, n1, … of equal stake; each can be stopped at any moment and started again from its disk."""
 
-    def __init__(self, folder: Path, nursery: trio.Nursery, nodes: int, model: LinkModel, seed: int) -> None:
-        self.keyring = Keyring(nodes)
+    def __init__(
+        self, folder: Path, nursery: trio.Nursery, nodes: int, model: LinkModel, seed: int, stake: int = 1
+    ) -> None:
+        self.keyring = Keyring(nodes, stake=stake)
         self.network = Network(nodes, model, Random(seed))
         self.nodes: dict[int, Node] = {}
         self.applications = {number: Recorder() for number in range(nodes)}
@@ -135,10 +137,12 @@ class Fleet:
 
 
 @asynccontextmanager
-async def open_fleet(folder: Path, *, nodes: int = 4, model: LinkModel = LAN, seed: int = 1) -> AsyncIterator[Fleet]:
+async def open_fleet(
+    folder: Path, *, nodes: int = 4, model: LinkModel = LAN, seed: int = 1, stake: int = 1
+) -> AsyncIterator[Fleet]:
     """All nodes are running on entry, and stopped on exit."""
     async with trio.open_nursery() as nursery:
-        fleet = Fleet(folder, nursery, nodes, model, seed)
+        fleet = Fleet(folder, nursery, nodes, model, seed, stake)
         await fleet.start(*range(nodes))
         yield fleet
         await fleet.stop(*list(fleet.nodes))

@@ -40,14 +40,14 @@ def fail_instead_of_hanging() -> Iterator[None]:
 class Keyring:
     """A network of n0, n1, … whose secrets the tests hold."""
 
-    def __init__(self, nodes: int = 3, name: str = "test") -> None:
+    def __init__(self, nodes: int = 3, name: str = "test", *, stake: int = 1) -> None:
         self.signers = [generate_key() for _ in range(nodes)]
         self.network = NetworkConfig(
             name=name,
             genesis_time_ms=0,
             leadership=LeadershipSection(primary_size=nodes),  # all of them lead
             validators=tuple(
-                ValidatorConfig(id=ValidatorId(i), name=f"n{i}", public_key=signer.public_key.hex(), stake=1)
+                ValidatorConfig(id=ValidatorId(i), name=f"n{i}", public_key=signer.public_key.hex(), stake=stake)
                 for i, signer in enumerate(self.signers)
             ),
         )

@@ -277,3 +277,30 @@ async def test_every_submission_is_counted_by_its_result(deciding: World) -> Non
         for result in SUBMISSION_RESULTS
     }
     assert counted == {"accepted": 1, "duplicate": 1, "finalized": 1, "rejected": 1}
+
+
+async def test_a_soft_confirmation_is_a_promise_that_can_be_checked(deciding: World) -> None:
+    beneficiary = "0x" + "07" * 32
+    response = await deciding.post_one(b"softly", f"?wait=soft&beneficiary={beneficiary}")
+    assert response.status_code == 200
+    promise = response.json()["promise"]
+    assert (promise["promiser"], promise["transaction"]) == ("n0", name(b"softly"))
+    assert promise["beneficiary"] == beneficiary
+    assert promise["first_view"] <= promise["last_view"]
+    assert len(promise["signature"]) == 2 + 2 * 64
+
+
+async def test_without_a_leader_that_promises_the_transaction_is_pending_all_the_same(stuck: World) -> None:
+    """The one other validator is not there to be asked, so it must be its turn."""
+    leads_itself = stuck.node.status().leader == stuck.node.validator_id
+    response = await stuck.post_one(b"softly", "?wait=soft")
+    assert response.status_code == (200 if leads_itself else 503)
+    assert response.json()["hash"] == name(b"softly")
+    assert leads_itself or response.json()["code"] == "no_promise"
+    assert (await stuck.get(f"/v1/transactions/{name(b'softly')}"))["status"] == "pending"
+
+
+@pytest.mark.parametrize("query", ["?beneficiary=07", "?wait=soon", "?wait=soft&beneficiary=xy"])
+async def test_what_makes_no_sense_with_a_promise_is_refused_by_name(stuck: World, query: str) -> None:
+    response = await stuck.post_one(b"softly", query)
+    assert response.status_code == 400

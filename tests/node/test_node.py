@@ -69,7 +69,7 @@ async def test_voters_refuse_a_leader_that_repeats_a_decided_transaction(
         fleet.submit(0, b"once")
         await fleet.wait_decided(b"once")
         cheat = fleet.nodes[1]
-        cheat._transactions.take = lambda bytes_max, ancestors: [b"once"]  # type: ignore[method-assign]
+        cheat._transactions.take = lambda bytes_max, ancestors, first=(): [b"once"]  # type: ignore[method-assign]
         height = fleet.get_height(0)
         await fleet.wait_height(height + 12, [0, 2, 3])
         proposers = {block.leaf.proposer for block in fleet.applications[0].blocks if block.leaf.height > height + 1}
@@ -83,7 +83,7 @@ async def test_a_payload_that_nobody_can_read_costs_its_leader_the_view_and_the_
 ) -> None:
     async with open_fleet(tmp_path) as fleet:
         await fleet.wait_height(2)
-        fleet.nodes[1]._transactions.take = lambda bytes_max, ancestors: unreadable  # type: ignore[method-assign]
+        fleet.nodes[1]._transactions.take = lambda bytes_max, ancestors, first=(): unreadable  # type: ignore[method-assign]
         for transaction in TRANSACTIONS[:6]:
             fleet.submit(0, transaction)
             await fleet.wait_height(fleet.get_height(0) + 2, [0, 2, 3])
