@@ -12,6 +12,7 @@ from consensus.evidence import BrokenPromise, Evidence
 from consensus.leaf import Leaf
 from consensus.ledger import Ledger
 from consensus.ledger.admission import Admission
+from consensus.messages import EvidenceNotice, OperationNotice
 from consensus.operations import Operation, compute_operation_id
 from consensus.types import Commitment, Height, ValidatorId
 
@@ -19,7 +20,7 @@ OPERATIONS_PENDING_MAX: Final = 1024
 ACCOUNT_OPERATIONS_MAX: Final = 16
 """Of one account: its nonces are taken in order, so more than a leaf or two would only wait."""
 REPEAT_HEIGHTS: Final = 16
-"""Decided blocks after which an operation that came in here and still waits is sent out again."""
+"""Decided blocks after which what came in or was noticed here, and still waits, is sent out again."""
 
 
 def _confirm_nothing(_claim: BrokenPromise) -> bool:
@@ -38,6 +39,7 @@ class Docket:
         self._operations: dict[Commitment, Operation] = {}
         self._own: dict[Commitment, Height] = {}
         self._evidence: dict[ValidatorId, Evidence] = {}
+        self._told: dict[ValidatorId, Height] = {}
 
     @property
     def operations(self) -> Sequence[Operation]:
@@ -68,13 +70,14 @@ class Docket:
             self._own[operation_id] = height
         return True
 
-    def add_evidence(self, evidence: Evidence, ledger: Ledger) -> bool:
-        """Whether it is the first acceptable proof against its offender."""
+    def add_evidence(self, evidence: Evidence, ledger: Ledger, height: Height) -> bool:
+        """Whether it is the first acceptable proof against its offender; `height` is when it came."""
         if evidence.offender in self._evidence or self.admission.check_evidence(ledger, evidence) is not None:
             return False
         if isinstance(evidence, BrokenPromise) and not self._confirm(evidence):
             return False
         self._evidence[evidence.offender] = evidence
+        self._told[evidence.offender] = height
         return True
 
     def find_unconfirmed(self, leaf: Leaf) -> str | None:
@@ -94,7 +97,7 @@ class Docket:
         """Decided leaves have changed the ledger: keep what it still accepts."""
         for offender, evidence in list(self._evidence.items()):
             if self.admission.check_evidence(ledger, evidence) is not None:
-                del self._evidence[offender]
+                del self._evidence[offender], self._told[offender]
         kept: dict[Commitment, Operation] = {}
         for operation_id, operation in self._operations.items():
             waiting = [known for known in kept.values() if known.account == operation.account]
@@ -103,12 +106,16 @@ class Docket:
         self._operations = kept
         self._own = {operation_id: height for operation_id, height in self._own.items() if operation_id in kept}
 
-    def take_overdue(self, height: Height) -> list[Operation]:
-        """Operations that came in here and wait too long: whoever was to include them may never have had them."""
-        overdue = [known for known, since in self._own.items() if height - since >= REPEAT_HEIGHTS]
-        for operation_id in overdue:
+    def take_overdue(self, height: Height) -> list[OperationNotice | EvidenceNotice]:
+        """What waits too long: whoever was to include it may never have had it, and this node need not ever lead."""
+        notices: list[OperationNotice | EvidenceNotice] = []
+        for operation_id in [known for known, since in self._own.items() if height - since >= REPEAT_HEIGHTS]:
             self._own[operation_id] = height
-        return [self._operations[operation_id] for operation_id in overdue]
+            notices.append(OperationNotice(self._operations[operation_id]))
+        for offender in [known for known, since in self._told.items() if height - since >= REPEAT_HEIGHTS]:
+            self._told[offender] = height
+            notices.append(EvidenceNotice(self._evidence[offender]))
+        return notices
 
     def _find_flaw_behind(self, waiting: Sequence[Operation], operation: Operation, ledger: Ledger) -> str | None:
         selected, _ = self.admission.select(ledger, (*waiting, operation), ())

@@ -17,6 +17,7 @@ from consensus.docket import Docket
 from consensus.effects import (
     BeginEpoch,
     Broadcast,
+    Decide,
     Drop,
     Effect,
     EnteredView,
@@ -193,7 +194,7 @@ class Member:
 
     def _on_evidence(self, evidence: Evidence) -> None:
         """J4: told to everyone once, by whoever learns of it first or later."""
-        if self.docket.add_evidence(evidence, self.ledger):
+        if self.docket.add_evidence(evidence, self.ledger, self.replica.tip.leaf.height):
             self._effects.append(Broadcast(EvidenceNotice(evidence)))
 
     def _drive(self, event: Event) -> None:
@@ -208,12 +209,9 @@ class Member:
             if isinstance(effect, Report):
                 self._on_evidence(effect.evidence)
             elif isinstance(effect, LedgerAdvanced):
-                self._on_ledger()
-
-    def _on_ledger(self) -> None:
-        self.docket.on_ledger(self.ledger)
-        for operation in self.docket.take_overdue(self.replica.tip.leaf.height):
-            self._effects.append(Broadcast(OperationNotice(operation)))
+                self.docket.on_ledger(self.ledger)
+            elif isinstance(effect, Decide):
+                self._effects += map(Broadcast, self.docket.take_overdue(self.replica.tip.leaf.height))
 
     def _begin_next(self) -> None:
         """T2, T3: everything the next epoch begins with follows from the last leaf of this one."""

@@ -38,10 +38,13 @@ class Promises:
         self._bytes_max = payload_bytes_max // PROMISED_PARTS
         self._given: dict[Hash, PromiseRow] = {}
         self._held: dict[Hash, Promise] = {}
+        self._is_any_stored = False
 
     def restore(self) -> list[Transaction]:
         """What was promised before a restart and still binds: to be pending again."""
-        rows = [row for row in self._storage.read_promises() if row.promise.epoch == self._member.epoch]
+        stored = self._storage.read_promises()
+        self._is_any_stored = bool(stored)
+        rows = [row for row in stored if row.promise.epoch == self._member.epoch]
         decided = self._storage.select_decided([row.promise.transaction for row in rows])
         self._given = {row.promise.transaction: row for row in rows if row.promise.transaction not in decided}
         return [row.transaction for row in self._given.values()]
@@ -63,6 +66,7 @@ class Promises:
         row = PromiseRow(transaction, promise)
         # Bound from here on, also while the disk writes: a payload may be built meanwhile.
         self._given[hash_] = row
+        self._is_any_stored = True
         await self._storage.append_promises([row])
         return promise
 
@@ -84,7 +88,7 @@ class Promises:
         for block in blocks if self._given else ():
             for hash_ in self._payloads.open(block).hash_set & self._given.keys():
                 del self._given[hash_]
-        if blocks:
+        if blocks and self._is_any_stored:  # else there is nothing to delete with every turn
             self._storage.forget_promises(blocks[-1].leaf.epoch, blocks[-1].leaf.view)
 
     # Held
