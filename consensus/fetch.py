@@ -36,6 +36,8 @@ class _Want:
 class _Range:
     target: Height
     due: Microseconds
+    first: ValidatorId | None
+    """Asked before the others: it has shown a block from up there, while any other may be as far behind."""
     asked: int = 0
 
 
@@ -76,10 +78,10 @@ class Fetcher:
         turn = self._own_id % len(first) if first else 0
         self._wanted[commitment] = _Want(view, first[turn:] + first[:turn] + others, due)
 
-    def want_range(self, target: Height, now: Microseconds) -> None:
-        """Decided blocks up to at least this height are missing."""
+    def want_range(self, target: Height, now: Microseconds, first: ValidatorId | None = None) -> None:
+        """Decided blocks up to at least this height are missing; `first` has shown that it is ahead."""
         if self._range is None:
-            self._range = _Range(target, now)
+            self._range = _Range(target, now, first)
         else:
             self._range.target = max(self._range.target, target)
 
@@ -99,7 +101,7 @@ class Fetcher:
             del self._orphans[next(iter(self._orphans))]
         self._orphans[block.commitment] = block
         if leaf.height - tip.height > RANGE_GAP:
-            self.want_range(Height(leaf.height - 1), now)
+            self.want_range(Height(leaf.height - 1), now, sender)
         self.want(leaf.parent, leaf.justify_qc.view, (sender,), now)
         return []
 
@@ -139,7 +141,9 @@ class Fetcher:
                 want.due = Microseconds(now + self._interval)
         pending = self._range
         if pending is not None and pending.due <= now:
-            peer = _select(self._peers, self._own_id + pending.asked, lost)
+            turn = self._own_id + pending.asked
+            is_first = pending.asked == 0 and pending.first in self._peers and pending.first not in lost
+            peer = pending.first if is_first and pending.first is not None else _select(self._peers, turn, lost)
             effects.append(Send(peer, RangeRequest(Height(self._chain.tip.leaf.height + 1))))
             pending.asked += 1
             pending.due = Microseconds(now + RANGE_PATIENCE * self._interval)

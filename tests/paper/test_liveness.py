@@ -418,3 +418,17 @@ def test_s2_a_huge_common_total_is_rounded_and_nobody_is_left_out() -> None:
     cycle = compute_rotation(table)
     assert set(cycle) == set(table.ids)
     assert len(cycle) <= 5000
+
+
+def test_l5_a_range_is_asked_first_of_whoever_has_shown_to_be_ahead(lab: Lab) -> None:
+    """Any other peer may be as far behind, and silence is found out by a timer only."""
+    blocks = lab.chain(11)
+    for holder in (0, 2, 3):
+        bench = lab.bench(SUBJECT)
+        bench.start()
+        bench.receive(holder, StatusResponse(lab.qc(blocks[10]), None, None))
+        bench.wait(PARAMETERS.fetch_interval)
+        bench.handle(TimerFired(Timer.FETCH))
+        effects = bench.receive(holder, LeafResponse(blocks[10].leaf, blocks[10].payload))
+        requests = [send for send in select(effects, Send) if isinstance(send.message, RangeRequest)]
+        assert [(send.to, send.message) for send in requests] == [(holder, RangeRequest(Height(1)))]
