@@ -89,7 +89,7 @@ class Story:
             heights = self._wait(lambda: self._find_everywhere("tombstoned", cheat), f"{cheat} to be tombstoned")
             if len(set(heights)) != 1:
                 raise AssertionError(f"{cheat} is tombstoned at different heights: {heights}")
-            slashed = self._find_change("slashed", cheat)
+            slashed = self._await_change("slashed", cheat)
             fields = slashed["fields"]
             done(
                 f"[bold]{cheat} equivocates[/]: proof {fields['rule']} in block {slashed['height']} after "
@@ -103,8 +103,7 @@ class Story:
         with self._narrator.step(f"{victim} is killed") as done:
             self._cluster.kill(victim)
             started = time.monotonic()
-            self._wait(lambda: victim in self._observer.status()["benched"], f"{victim} to be benched")
-            change = self._find_change("benched", victim)
+            change = self._await_change("benched", victim)
             done(
                 f"[bold]kill -9 {victim}[/]: benched at height {change['height']} after "
                 f"{(time.monotonic() - started) * 1000:.0f} ms, for {change['fields']['turns']} turns; no stake is lost"
@@ -121,9 +120,8 @@ class Story:
             view = self._observer.status()["view"]
             self._cluster.kill(*primaries)
             started = time.monotonic()
-            self._wait(lambda: self._observer.status()["mode"] == "fallback", "the fallback committee to lead")
+            change = self._await_change("fallback_activated", None)
             seconds = time.monotonic() - started
-            change = self._find_change("fallback_activated", None)
             done(
                 f"[bold]kill -9 {names}[/], all of the primary committee that may lead, in view {view}: after "
                 f"{change['fields']['skipped_views']} skipped views, {seconds * 1000:.0f} ms, the "
@@ -132,8 +130,7 @@ class Story:
         with self._narrator.step(f"{names} are started again") as done:
             for name in primaries:
                 self._bring_back(name)
-            self._wait(lambda: self._observer.status()["mode"] == "normal", "the hand-back")
-            change = self._find_change("fallback_ended", None)
+            change = self._await_change("fallback_ended", None)
             primary = ", ".join(self._observer.status()["primary"])
             done(
                 f"[bold]handed back[/] at height {change['height']}, after {LEADERSHIP.handback_after} blocks "
@@ -180,9 +177,14 @@ class Story:
             heights.append(found[-1])
         return heights
 
-    def _find_change(self, kind: str, validator: str | None) -> Any:
-        changes = self._observer.get("/v1/changes")["changes"]
-        return next(entry for entry in reversed(changes) if _is_about(entry, kind, validator))
+    def _await_change(self, kind: str, validator: str | None) -> Any:
+        """The first such change of the ledger that the observer tells."""
+
+        def find() -> Any:
+            changes = self._observer.get("/v1/changes")["changes"]
+            return next((entry for entry in changes if _is_about(entry, kind, validator)), None)
+
+        return self._wait(find, f"{kind} {validator or ''}")
 
     def _wait(self, condition: Callable[[], Any], what: str) -> Any:
         return self._cluster.wait_until(condition, timeout_seconds=WAIT_SECONDS, poll_seconds=LOOK_SECONDS, what=what)
