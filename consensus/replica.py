@@ -59,13 +59,13 @@ from consensus.messages import (
     TimeoutVote,
     Vote,
 )
+from consensus.replica_state import ReplicaState
 from consensus.safety import EntryCertificate
-from consensus.standing import Standing
 from consensus.types import Commitment, Microseconds, ValidatorId, View
 from consensus.validation import Deferred, Foreign, Item, Unjustified
 
 
-class Replica(Standing):
+class Replica(ReplicaState):
     """The pure state machine behind a node. Nothing in it awaits, reads a clock or draws a random number."""
 
     def inherit(self, former: "Replica") -> None:

@@ -10,7 +10,6 @@ HOME/n1/…
 A home is made once. Its network file is written last, so a folder without one is no home, whatever else is in it.
 """
 
-import os
 import re
 import shutil
 import time
@@ -22,6 +21,7 @@ from consensus.signatures import Signer
 from consensus.stake_table import MAX_TOTAL_STAKE
 from consensus.types import ValidatorId
 from sequencer.config import NODE_FILE, ConfigError, LoadedNode, NodeConfig, load_node, render_toml
+from sequencer.folders import sync_folder
 from sequencer.keys import generate_key, write_key
 from sequencer.network_config import (
     NAME_PATTERN,
@@ -195,7 +195,7 @@ def add_node(home: Home, config: NodeConfig, signer: Signer, create_database: Cr
     origins = dict.fromkeys(NodeConfig.__struct_fields__, "default")
     _create_node(LoadedNode(config, home.network, making, origins), signer, create_database)
     making.rename(folder)
-    _sync_folder(home.path)
+    sync_folder(home.path)
     return load_node(folder, environ={})
 
 
@@ -264,13 +264,4 @@ def _create_node(node: LoadedNode, signer: Signer, create_database: CreateDataba
     write_key(node.key_path, signer)
     (node.folder / NODE_FILE).write_text(render_toml(node.config), encoding="utf-8")
     create_database(node)
-    _sync_folder(node.folder)
-
-
-def _sync_folder(path: Path) -> None:
-    """The names of new files are durable only when their folder is."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(node.folder)

@@ -3,7 +3,6 @@
 Nothing here writes to a file that is not whole and ours: checks run on a read-only connection first.
 """
 
-import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import msgspec
 
 from consensus.safety import SafetyRecord
 from consensus.types import NetworkId, ValidatorId
+from sequencer.folders import sync_folder
 from sequencer.storage.errors import NEW_KEY, StorageError, explaining
 from sequencer.storage.lock import DatabaseLock
 
@@ -99,7 +99,7 @@ def create_database(path: Path, network_id: NetworkId, validator_id: ValidatorId
         finally:
             connection.close()
         partial.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
@@ -207,11 +207,3 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def _encode_validator(validator_id: ValidatorId) -> bytes:
     return validator_id.to_bytes(2, "big")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,7 +22,7 @@ from consensus.types import Microseconds, ValidatorId, View
 from consensus.validation import MessageValidator
 
 
-class Standing:
+class ReplicaState:
     """Made of its parts, each of which owns one rule or two. Asking changes nothing."""
 
     def __init__(
