@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from netsim.byzantine.behaviours import check_behaviours
 from netsim.scenario.faults import Fault, Milliseconds, Probability, Seconds
+from netsim.scenario.marks import check_marks
 from netsim.scenario.targets import check_target, parse_name
 
 NAME_PATTERN = "^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -96,7 +97,7 @@ class Expect(_Table, frozen=True):
     evidence: tuple[str, ...] | None = None
     """Exactly these nodes are accused; None: only Byzantine ones may be."""
     floors: dict[str, Annotated[int, Meta(ge=0)]] = {}
-    """Mark -> how often it must have been reached, else the run has shown nothing and is inconclusive (see `Marks`)."""
+    """Mark -> how often it must have been reached, else the run has shown nothing and is inconclusive (see `marks`)."""
 
 
 class Scenario(_Table, frozen=True):
@@ -124,6 +125,7 @@ class Scenario(_Table, frozen=True):
             if parse_name(name, shape.nodes) is None:
                 raise ValueError(f'there is no node "{name}": there are n0 to n{shape.nodes - 1}')
         check_behaviours(shape.byzantine.values())
+        check_marks(self.expect.floors)
         nodes = shape.nodes + shape.joiners
         for fault in self.fault:
             for key in ("target", "source", "destination"):

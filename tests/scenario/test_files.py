@@ -34,7 +34,20 @@ repeat = 5
 kind = "cut"
 source = "n0,n1"
 at = { event = "timeout", after_seconds = 0.5 }
+
+[expect]
+floors = { decides = 5 }
 """
+STOCK = (
+    "all-killed",
+    "flapping-link",
+    "leader-kills",
+    "majority-pause",
+    "one-way-partition-of-the-leader",
+    "primary-committee-killed",
+    "rolling-restart",
+)
+FOLDER = Path(__file__).parent.parent.parent / "configs" / "scenarios"
 
 
 def test_a_scenario_is_read_and_written_back_as_the_same(tmp_path: Path) -> None:
@@ -62,6 +75,7 @@ def test_a_scenario_is_read_and_written_back_as_the_same(tmp_path: Path) -> None
         ('n3 = "silent"', 'n3 = "rude"', 'no behaviour "rude"'),
         ('n3 = "silent"', 'n9 = "silent"', 'no node "n9"'),
         ("nodes = 4", "nodes = 4\nstakes = [1, 2]", "2 stakes for 4 nodes"),
+        ("decides = 5", "glory = 5", 'no mark "glory"'),
         ("seed = 7", "seed = ", "not valid TOML"),
     ],
 )
@@ -70,6 +84,20 @@ def test_a_wrong_scenario_says_what_is_wrong(old: str, new: str, told: str) -> N
     with pytest.raises(ScenarioError, match="text") as caught:
         parse_scenario(TEXT.replace(old, new), "text")
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_a_stock_scenario_says_what_must_come_of_it(name: str) -> None:
+    """It bears its file's name, tells a story, and cannot pass without having shown anything."""
+    scenario = read_scenario(FOLDER / f"{name}.toml")
+    assert scenario.name == name
+    assert len(scenario.story) > 100
+    assert scenario.fault
+    assert scenario.expect.floors["decides"] > 0
+
+
+def test_all_stock_scenarios_are_known_here() -> None:
+    assert sorted(path.stem for path in FOLDER.glob("*.toml")) == sorted(STOCK)
 
 
 def test_a_missing_file_is_told_with_its_path(tmp_path: Path) -> None:
