@@ -2,11 +2,16 @@
 
 Writes are applied at once, so reads see them, and stand in a journal until the next sync. A crash keeps a prefix of the
 journal, drawn from the seed: sometimes all of it, sometimes nothing.
+
+Production writes each turn as a transaction into a log whose entries are checksummed one upon the other: whatever
+reached the platter, a start finds the turns before the first that is missing or torn, and nothing after it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from random import Random
+from typing import assert_never
 
 import msgspec
 
@@ -22,6 +27,22 @@ from netsim.network import Constant, Latency
 
 INSTANT = Constant(0)
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class DiskFailure(Exception):
+    """A read, a write or a sync has failed: the process ends (R8)."""
+
+
+class Loss(StrEnum):
+    """What a crash does to the turns that were not synced."""
+
+    PREFIX = "prefix"
+    """Some of the first ones are kept."""
+    ALL = "all"
+    SUBSET = "subset"
+    """Each reached the platter or did not: kept are those before the first that did not."""
+    TORN = "torn"
+    """All but one reached it, and of that one a part: it and what follows are discarded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +62,18 @@ class Recovered:
     ledger: Ledger | None
     epoch: EpochStart | None
     """What the running epoch began with; None in the first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A copy of a whole disk."""
+
+    record: SafetyRecord
+    ledger: Ledger | None
+    blocks: dict[Commitment, Block]
+    decided: list[Block]
+    proofs: dict[Commitment, FinalityCertificate]
+    epochs: list[EpochStart]
 
 
 @dataclass(slots=True)
@@ -71,7 +104,11 @@ class Disk:
         self._proofs: dict[Commitment, FinalityCertificate] = {}
         self._epochs: list[EpochStart] = []
         self._journal: list[_Undo] = []
+        self._rotten: set[Commitment] = set()
         self.writes_lost = 0
+        self.has_lost_sync = False
+        """Whether something was written and not synced when its process died last."""
+        self.failed_reads = 0
 
     @property
     def decided(self) -> Sequence[Block]:
@@ -122,11 +159,16 @@ class Disk:
         """Everything written so far survives a crash from now on."""
         self._journal.clear()
 
-    def crash(self) -> None:
-        """Keep a prefix of what was not synced."""
-        kept = self._random.randint(0, len(self._journal))
+    def set_model(self, model: DiskModel) -> None:
+        """From the next sync on."""
+        self._model = model
+
+    def crash(self, loss: Loss = Loss.PREFIX) -> None:
+        """Keep what of the turns that were not synced is whole at the next start."""
+        kept = self._draw_kept(len(self._journal), loss)
         lost = self._journal[kept:]
         self.writes_lost += len(lost)
+        self.has_lost_sync = bool(self._journal)
         for undo in reversed(lost):
             self._record = undo.record
             self._ledger = undo.ledger
@@ -139,12 +181,48 @@ class Disk:
                 del self._proofs[commitment]
         self._journal.clear()
 
+    def _draw_kept(self, written: int, loss: Loss) -> int:
+        random = self._random
+        match loss:
+            case Loss.PREFIX:
+                return random.randint(0, written)
+            case Loss.ALL:
+                return 0
+            case Loss.SUBSET:
+                return next((turn for turn in range(written) if random.random() < 0.5), written)
+            case Loss.TORN:
+                return random.randrange(written) if written else 0
+            case _:
+                assert_never(loss)
+
+    def rot(self, blocks: Collection[Commitment]) -> None:
+        """From now on these cannot be read: their checksums are wrong. An empty collection makes all readable again."""
+        self._rotten = set(blocks)
+
+    def take_image(self) -> Image:
+        """A copy of all that is written."""
+        return Image(
+            self._record,
+            self._ledger,
+            dict(self._blocks),
+            list(self._decided),
+            dict(self._proofs),
+            list(self._epochs),
+        )
+
+    def put_image_back(self, image: Image) -> None:
+        """An earlier copy in the place of everything, under a process that is down. The copy is used up."""
+        self._record, self._ledger = image.record, image.ledger
+        self._blocks, self._decided = image.blocks, image.decided
+        self._proofs, self._epochs = image.proofs, image.epochs
+        self._journal.clear()
+
     def put_back(self, record: SafetyRecord) -> None:
         """An operator's worst mistake: an old copy of the record in place of the newest one."""
         self._record = record
 
     def load(self) -> Recovered:
-        """What a process that starts now has to start from."""
+        """What a process that starts now has to start from. All reads raise `DiskFailure` for a rotten block."""
         tip = self._decided[-1]
         start = self._epochs[-1] if self._epochs else None
         epoch = self._decided[0].leaf.epoch if start is None else start.ledger.epoch
@@ -156,11 +234,15 @@ class Disk:
             ),
             key=lambda block: (block.leaf.height, block.leaf.view),
         )
+        self._check([tip, *undecided])
         fc = self._proofs.get(tip.commitment)
         return Recovered(self._record, tip, fc, tuple(undecided), self._ledger, start)
 
     def read_block(self, commitment: Commitment) -> Block | None:
-        return self._blocks.get(commitment)
+        block = self._blocks.get(commitment)
+        if block is not None and self._rotten:
+            self._check([block])
+        return block
 
     def read_decided(self, from_height: Height, *, blocks_max: int, bytes_max: int) -> list[Block]:
         blocks: list[Block] = []
@@ -170,6 +252,8 @@ class Disk:
             if blocks and size > bytes_max:
                 break
             blocks.append(block)
+        if self._rotten:
+            self._check(blocks)
         return blocks
 
     def read_finality_proof(
@@ -203,6 +287,11 @@ class Disk:
         last = start.block.leaf
         parent = self._decided[0] if last.parent == self._decided[0].commitment else self._blocks.get(last.parent)
         return None if parent is None else Snapshot(start.proof, parent.leaf, last, _encode(start.before.state))
+
+    def _check(self, blocks: Iterable[Block]) -> None:
+        if self._rotten and not self._rotten.isdisjoint(block.commitment for block in blocks):
+            self.failed_reads += 1
+            raise DiskFailure("a block is not what was written")
 
     def _find_epoch(self, epoch: Epoch) -> EpochStart | None:
         return next((start for start in reversed(self._epochs) if start.ledger.epoch == epoch), None)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import exp, log
 from random import Random
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from consensus.types import Microseconds
 
@@ -78,6 +78,8 @@ class LinkModel:
     reordering: float = 0.0
     bandwidth_bytes_per_second: int | None = None
     """None is unlimited. A message waits until those before it have left."""
+    queue_bytes_max: int | None = None
+    """What may wait for the bandwidth; None is unlimited. What does not fit is lost."""
 
     def __post_init__(self) -> None:
         for name in ("loss", "duplication", "reordering"):
@@ -86,6 +88,13 @@ class LinkModel:
                 raise ValueError(f"{name} is {value}, but a probability lies between 0 and 1")
         if self.bandwidth_bytes_per_second is not None and self.bandwidth_bytes_per_second <= 0:
             raise ValueError(f"bandwidth_bytes_per_second is {self.bandwidth_bytes_per_second}, it must be positive")
+        if self.queue_bytes_max is not None and self.queue_bytes_max <= 0:
+            raise ValueError(f"queue_bytes_max is {self.queue_bytes_max}, it must be positive")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every message arrives, once, after its latency."""
+        return self.loss == self.duplication == self.reordering == 0 and self.bandwidth_bytes_per_second is None
 
 
 @dataclass(slots=True)
@@ -96,36 +105,91 @@ class LinkCounters:
     cut: int = 0
     duplicated: int = 0
     reordered: int = 0
+    clogged: int = 0
+    corrupted: int = 0
+    resets: int = 0
+    """Connections that broke between two living processes."""
+
+
+@dataclass(slots=True, eq=False)
+class Hindrance:
+    """What one fault does to the messages of the links that it is on, and how often it did. Others may be there too."""
+
+    cuts: bool = False
+    """Nothing passes. May change while it is on: see `Link.refresh`."""
+    clogs: bool = False
+    """What is sent is held until this is lifted."""
+    model: LinkModel | None = None
+    """Takes the place of the link's own; of several the last one does."""
+    kinds: frozenset[str] = frozenset()
+    """Messages of these classes are lost with the probability that follows."""
+    kinds_probability: float = 0.0
+    corruption: float = 0.0
+    """Probability that a byte of a message is altered."""
+    bites: int = 0
+    """Messages that it has done something to."""
 
 
 class Link:
     """One direction between two nodes, with the state that ordering and bandwidth need."""
 
-    __slots__ = ("_busy_until", "_counters", "_random", "fixed_delay", "is_cut", "latest_arrival", "model")
+    __slots__ = (
+        "_base",
+        "_busy_until",
+        "_counters",
+        "_is_cut_off",
+        "_random",
+        "fixed_delay",
+        "held",
+        "hindrances",
+        "is_cut",
+        "latest_arrival",
+        "model",
+    )
 
     def __init__(self, model: LinkModel, random: Random, counters: LinkCounters) -> None:
         self._random = random
         self._counters = counters
         self._busy_until = 0
+        self._is_cut_off = False
         self.latest_arrival = 0
-        self.is_cut = False
+        self.hindrances: tuple[Hindrance, ...] = ()
+        self.held: list[Any] = []
+        """What a clog holds back, in the order in which it was sent; for the wire to keep and to release."""
         self.set_model(model)
 
     def set_model(self, model: LinkModel) -> None:
-        self.model = model
-        self._refresh()
+        self._base = model
+        self.refresh()
 
     def set_cut(self, is_cut: bool) -> None:
         """What is on its way still arrives; what is sent while the link is cut does not."""
-        self.is_cut = is_cut
-        self._refresh()
+        self._is_cut_off = is_cut
+        self.refresh()
 
-    def _refresh(self) -> None:
-        """`fixed_delay` is set when an arrival needs no draw at all, so that a caller can add it up by itself."""
-        model = self.model
-        plain = model.loss == model.duplication == model.reordering == 0 and model.bandwidth_bytes_per_second is None
+    def hinder(self, hindrance: Hindrance) -> None:
+        self.hindrances = (*self.hindrances, hindrance)
+        self.refresh()
+
+    def lift(self, hindrance: Hindrance) -> None:
+        """Nothing happens when it is not there."""
+        self.hindrances = tuple(other for other in self.hindrances if other is not hindrance)
+        self.refresh()
+
+    @property
+    def is_clogged(self) -> bool:
+        return any(hindrance.clogs for hindrance in self.hindrances)
+
+    def refresh(self) -> None:
+        """After a change of what is on it.
+
+        `fixed_delay` is set when an arrival needs no draw at all, so that a caller can add it up by itself.
+        """
+        models = [hindrance.model for hindrance in self.hindrances if hindrance.model is not None]
+        self.model = model = models[-1] if models else self._base
+        self.is_cut = self._is_cut_off or any(hindrance.cuts for hindrance in self.hindrances)
         self.fixed_delay: int | None = None
-        if plain and not self.is_cut and isinstance(model.latency, Constant):
+        if model.is_plain and not self.is_cut and not self.hindrances and isinstance(model.latency, Constant):
             self.fixed_delay = model.latency.microseconds
 
     def transmit(self, now: int, size: int) -> tuple[Microseconds, ...]:
@@ -137,6 +201,10 @@ class Link:
         departure = now
         if model.bandwidth_bytes_per_second is not None:
             start = max(now, self._busy_until)
+            waiting = (start - now) * model.bandwidth_bytes_per_second // 1_000_000
+            if model.queue_bytes_max is not None and waiting + size > model.queue_bytes_max:
+                self._counters.lost += 1
+                return ()
             departure = self._busy_until = start + size * 1_000_000 // model.bandwidth_bytes_per_second
         if model.loss and random.random() < model.loss:
             self._counters.lost += 1

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from consensus.beacon import compute_beacon
 from consensus.catchup import answer
@@ -42,7 +42,6 @@ from consensus.events import (
     PayloadBuilt,
     PayloadReady,
     Started,
-    Timer,
     TimerFired,
     TransactionsWaiting,
 )
@@ -56,18 +55,17 @@ from consensus.replica import Replica
 from consensus.schedule import LeaderSchedule
 from consensus.signatures import Signer
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
-from netsim.disk import Disk
+from netsim.clock import Timers
+from netsim.disk import Disk, DiskFailure, Loss
 from netsim.observer import Observer
 from netsim.simulation import Simulation, make_tag
 from netsim.wire import Arrival, Refused, Request, Wire
 from netsim.workload import Pool, Workload
 
-KIND_TIMER = 3
 KIND_SYNCED = 4
 KIND_LOCAL = 5
 KIND_BUILD = 6
 KIND_PRESS = 7
-_TIMER_NUMBERS = {timer: number for number, timer in enumerate(Timer)}
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,20 @@ class World:
     workload: Workload
     observers: Sequence[Observer]
     lost_connections_seen: bool
+
+
+class Saboteur(Protocol):
+    """Ends a process in the middle of a turn; asked in every one."""
+
+    @property
+    def loss(self) -> Loss:
+        """What the end does to the turns that were not synced."""
+        ...
+
+    def ends_before_write(self, turn: Batch) -> bool: ...
+    def ends_before_sync(self, turn: Batch) -> bool:
+        """The turn is written."""
+        ...
 
 
 class Process:
@@ -104,12 +116,14 @@ class Process:
         self._is_syncing = False
         self.is_paused = False
         self._written: Batch | None = None
-        self._generation = 0
-        self._timers: dict[Timer, int] = {}
+        self._timers = Timers(world.simulation, validator_id, lambda timer: self._handle(TimerFired(timer)))
         self._incarnation = 0
         self._building: BuildPayload | None = None
         self._pressed_view: View | None = None
         self._is_press_due = False
+        self.turn_microseconds = 0
+        """What every turn takes, besides its sync."""
+        self.saboteur: Saboteur | None = None
         self.drops: dict[str, int] = {}
         """Messages that changed nothing, by reason."""
 
@@ -155,10 +169,13 @@ class Process:
         return self._member
 
     def start(self) -> None:
-        """Start, or start again, from what the disk holds."""
+        """Start, or start again, from what the disk holds. With a disk that cannot be read it stays down."""
         if self._member is not None:
             raise InvariantViolation(f"node {self.id} is running already; crash it first")
-        found = self.disk.load()
+        try:
+            found = self.disk.load()
+        except DiskFailure:
+            return  # it refuses to start
         context = self._world.context
         admission = Admission(context.network_id, context.scheme, context.ledger_parameters)
         self._member = Member(
@@ -178,18 +195,18 @@ class Process:
         self._simulation.changed = True
         self._take_turn([Started()])
 
-    def crash(self) -> None:
+    def crash(self, loss: Loss = Loss.PREFIX) -> None:
         """Die at once: memory is gone, unsynced writes may be, and the peers' connections break."""
         if self._member is None:
             raise InvariantViolation(f"node {self.id} is down already; restart it first")
         self._member = None
         self._incarnation += 1
         self._inbox.clear()
-        self._timers.clear()
+        self._timers.on_crash()
         self._building = self._written = self._pressed_view = None
         self._is_press_due = False
         self._is_blocked = self._is_syncing = self.is_paused = False
-        self.disk.crash()
+        self.disk.crash(loss)
         self._simulation.changed = True
         for observer in self._world.observers:
             observer.on_crash(self._simulation.now, self.id)
@@ -212,6 +229,12 @@ class Process:
             self._release_written()
             self._drain()
         self.on_submit()
+
+    def set_clock(self, skew_microseconds: int = 0, drift: float = 1.0) -> None:
+        """This node's clock is off from now on, see `netsim.clock`; without arguments it is right again."""
+        self._timers.set_clock(skew_microseconds, drift)
+        if self._building is not None and not self.is_paused:
+            self._build(self._building)
 
     def on_submit(self) -> None:
         """Transactions have arrived: a leader that waits for some need not wait longer, nor need others (L6)."""
@@ -239,12 +262,14 @@ class Process:
         elif isinstance(arrival, Request):
             self._serve(arrival)
         else:
-            self._commit(member.handle(arrival, self._simulation.now))
+            now, clock = self._simulation.now, self._timers.clock
+            self._commit(member.handle(arrival, now if clock is None else clock.read(now)))
 
     def _take_turn(self, events: Sequence[Event]) -> None:
         effects: list[Effect] = []
+        now = self._timers.read_clock()
         for event in events:
-            effects += self.member.handle(event, self._simulation.now)
+            effects += self.member.handle(event, now)
         self._commit(effects)
 
     def _press(self) -> list[Effect]:
@@ -254,7 +279,7 @@ class Process:
             return []
         if self._pool.has_besides(replica.chain.blocks, now):
             self._pressed_view = replica.view
-            return self.member.handle(TransactionsWaiting(), now)
+            return self.member.handle(TransactionsWaiting(), self._timers.read_clock())
         arrival = self._world.workload.next_arrival(now)
         if arrival is not None and not self._is_press_due:
             self._is_press_due = True
@@ -273,27 +298,37 @@ class Process:
             if isinstance(effect, Decide):  # known to the pool at once, although nobody is told before the write
                 self._pool.on_decide(effect.blocks)
         effects += self._press()
-        if not effects:
+        if not effects and not self.turn_microseconds:
             return
         self._simulation.changed = True
         turn = batch(effects)
+        saboteur = self.saboteur
+        if saboteur is not None and saboteur.ends_before_write(turn):
+            self.crash(saboteur.loss)
+            return
         if turn.record is not None or turn.blocks or turn.decides:
             self.disk.append(turn)
+        if saboteur is not None and saboteur.ends_before_sync(turn):
+            self.crash(saboteur.loss)
+            return
+        latency = self.turn_microseconds
         if turn.must_sync:
-            latency = self.disk.sample_sync_latency()
-            if latency:
-                self._is_blocked = self._is_syncing = True
-                self._written = turn
-                at = self._simulation.now + latency
-                self._simulation.schedule(at, self._on_synced, self._incarnation, make_tag(KIND_SYNCED, self.id))
-                return
+            latency += self.disk.sample_sync_latency()
+        if latency:
+            self._is_blocked = self._is_syncing = True
+            self._written = turn
+            at = self._simulation.now + latency
+            self._simulation.schedule(at, self._on_synced, self._incarnation, make_tag(KIND_SYNCED, self.id))
+            return
+        if turn.must_sync:
             self.disk.sync()
         self._release(turn.release)
 
     def _on_synced(self, incarnation: int) -> None:
         if incarnation != self._incarnation:
             return
-        self.disk.sync()
+        if self._written is not None and self._written.must_sync:
+            self.disk.sync()
         self._is_syncing = False
         self._is_blocked = self.is_paused
         if not self.is_paused:
@@ -314,11 +349,15 @@ class Process:
                 self._serve(item)
             else:
                 events.append(item)
-        if not self._is_blocked:
+        if not self._is_blocked and self._member is not None:
             self._take_turn(events)
 
     def _serve(self, request: Request) -> None:
-        response = answer(request.message, self.disk)
+        try:
+            response = answer(request.message, self.disk)
+        except DiskFailure:
+            self.crash()
+            return
         if response is not None:
             self._world.wire.send(self.id, request.sender, response)
 
@@ -333,7 +372,7 @@ class Process:
                 case Send(to, message):
                     self._world.wire.send(self.id, to, message)
                 case SetTimer(timer, deadline):
-                    self._set_timer(timer, deadline)
+                    self._timers.set(timer, deadline)
                 case EnteredView():
                     self._building = None
                     for observer in observers:
@@ -379,31 +418,19 @@ class Process:
         for observer in self._world.observers:
             observer.on_decide(self._simulation.now, self.id, decide)
 
-    def _set_timer(self, timer: Timer, deadline: int) -> None:
-        """Generations never repeat, so a timer that was replaced, or whose process has died, is silent."""
-        self._generation += 1
-        self._timers[timer] = self._generation
-        tag = make_tag(KIND_TIMER, self.id, _TIMER_NUMBERS[timer])
-        self._simulation.schedule(deadline, self._on_timer, (timer, self._generation), tag)
-
-    def _on_timer(self, argument: tuple[Timer, int]) -> None:
-        timer, generation = argument
-        if self._timers.get(timer) == generation:
-            del self._timers[timer]
-            self._handle(TimerFired(timer))
-
     def _build(self, request: BuildPayload) -> None:
         """L6: at once when there are transactions, else when the next one arrives or the deadline has come."""
         now = self._simulation.now
         payload = self._pool.build(request.ancestors, request.bytes_max, now)
-        if payload or now >= request.deadline or request.bytes_max == 0:
+        if payload or self._timers.read_clock() >= request.deadline or request.bytes_max == 0:
             self._building = None
             self._answer(PayloadBuilt(request.view, request.parent, payload))
             return
         self._building = request
         arrival = self._world.workload.next_arrival(now)
-        at = request.deadline if arrival is None else min(arrival, request.deadline)
-        self._simulation.schedule(at, self._on_build, request, make_tag(KIND_BUILD, self.id))
+        moments = [at for at in (arrival, self._timers.compute_true_time(request.deadline)) if at is not None]
+        if moments:
+            self._simulation.schedule(min(moments), self._on_build, request, make_tag(KIND_BUILD, self.id))
 
     def _on_build(self, request: BuildPayload) -> None:
         if self._building is request and not self.is_paused:

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 
 from consensus.types import Microseconds
 
-STREAMS = ("network", "disk", "schedule", "workload", "byzantine", "parameters")
-"""What draws by itself: links, disks, the order of simultaneous events, transactions, adversaries, settings."""
+STREAMS = ("network", "disk", "schedule", "workload", "byzantine", "parameters", "faults")
+"""What draws by itself: links, disks, the order of simultaneous events, transactions, adversaries, settings, faults."""
 
 AUDIT_BUFFER_EVENTS = 4096
 """Events hashed at a time: the hasher's call overhead is then a few nanoseconds an event."""

@@ -99,6 +99,11 @@ class Pool:
         self._oldest = 0
         self.on_decide(decided)
 
+    @property
+    def oldest(self) -> int:
+        """Number of the oldest transaction that is not decided: all before it are."""
+        return self._oldest
+
     def on_decide(self, blocks: Iterable[Block]) -> None:
         for block in blocks:
             self._decided |= self._workload.parse(block) or frozenset()

@@ -66,7 +66,7 @@ def make_wire(
     observers: Sequence[Observer],
 ) -> Wire:
     """A plain wire, unless `byzantine` maps validators to their behaviours. Raises `ValueError` for unknown ones."""
-    if not isinstance(byzantine, Mapping):
+    if not isinstance(byzantine, Mapping) or not byzantine:
         return Wire(simulation, network, context, observers)
     random = simulation.streams["byzantine"]
     actors = {
