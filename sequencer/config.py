@@ -80,6 +80,13 @@ class NodeConfig(Section, frozen=True, kw_only=True):
     database: Annotated[
         str, Meta(min_length=1, description="Path of the database. Never copy it between nodes, never delete it alone.")
     ] = "node.db"
+    journal: Annotated[
+        str,
+        Meta(
+            description="Folder for the node's journal: what it signs and decides, for `sequencer check trace`. "
+            "A few KB a view; nothing is ever deleted from it. Empty: none is kept."
+        ),
+    ] = ""
     listen: Annotated[str, Meta(description="Where peers reach this node, host:port.")] = "127.0.0.1:27600"
     api: Annotated[str, Meta(description="Where HTTP clients reach this node, host:port.")] = "127.0.0.1:27700"
     durability: Annotated[
@@ -141,6 +148,10 @@ class LoadedNode:
     @property
     def database_path(self) -> Path:
         return self._resolve("database")
+
+    @property
+    def journal_path(self) -> Path | None:
+        return self._resolve("journal") if self.config.journal else None
 
     @property
     def listen(self) -> Address:

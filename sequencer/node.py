@@ -69,6 +69,7 @@ from sequencer.api.node_view import NodeStatus
 from sequencer.application import Application, replay
 from sequencer.clock import DriftWatch, NodeClock
 from sequencer.ingress import open_frame
+from sequencer.journal import Journal
 from sequencer.ledger_desk import LedgerDesk
 from sequencer.ledger_log import ChangeEntry
 from sequencer.metrics import NodeMetrics
@@ -126,6 +127,7 @@ class Node:
         mempool_limits: MempoolLimits,
         clock: NodeClock,
         peers: Mapping[ValidatorId, Address],
+        journal: Journal | None = None,
     ) -> None:
         self.network = network
         self.validator_id = credentials.validator_id
@@ -136,6 +138,7 @@ class Node:
         self._transport = transport
         self._application = application
         self._clock = clock
+        self._journal = journal
         self._drift = DriftWatch(clock, network.consensus.clock_skew_max_ms / 1000)
         self._transactions = Transactions(
             mempool_limits, network.transactions.transaction_bytes_max, payloads, storage.select_decided
@@ -346,6 +349,8 @@ class Node:
                 if isinstance(item, Deferred | Verified):
                     message = item.vote if isinstance(item, Deferred) else item.message
                     self.metrics.count_message(message, "received")
+                    if self._journal is not None:
+                        self._journal.hear(sender, message, self._clock.now())
                 self._drive(incoming)
             case _:
                 assert_never(incoming)
@@ -385,6 +390,8 @@ class Node:
             if turn.must_sync:
                 self.metrics.fsync_seconds.observe(perf_counter() - started)
         self._transactions.on_durable()
+        if self._journal is not None:
+            self._journal.write_turn(turn.release, self._clock.now())
         for effect in turn.release:
             self._release.carry_out(effect)
         for decide in turn.decides:

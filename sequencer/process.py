@@ -6,8 +6,9 @@ Configuration, key and database first, then the ports, then the network. A node 
 import resource
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
+from pathlib import Path
 
 import structlog
 import trio
@@ -21,8 +22,9 @@ from sequencer import __version__
 from sequencer.api.server import open_listener, serve_api
 from sequencer.application import Application, Opaque
 from sequencer.clock import NodeClock
-from sequencer.config import LoadedNode
+from sequencer.config import ConfigError, LoadedNode
 from sequencer.joining import fetch_start, parse_anchor
+from sequencer.journal import Journal
 from sequencer.keys import load_keys, read_key
 from sequencer.metrics import NodeMetrics
 from sequencer.node import Node
@@ -70,7 +72,7 @@ async def run_node(
         payloads,
         durability=loaded.config.durability,
     )
-    with closing(storage), open_listener(loaded.api) as listener:
+    with closing(storage), open_listener(loaded.api) as listener, ExitStack() as stack:
         metrics = NodeMetrics(__version__, network.name, loaded.config.validator)
         recovered = storage.load()
         if loaded.config.trusted and not storage.latest_height:
@@ -83,6 +85,11 @@ async def run_node(
             lambda: sum(peer.bytes_in for peer in counters.values()),
             lambda: sum(peer.bytes_out for peer in counters.values()),
         )
+        clock = NodeClock()
+        journal: Journal | None = None
+        if loaded.journal_path is not None:
+            journal = stack.enter_context(closing(_open_journal(loaded, loaded.journal_path, clock)))
+            journal.begin(recovered, clock.now())
         node = Node(
             network=network,
             credentials=Credentials(loaded.validator_id, signers),
@@ -93,8 +100,9 @@ async def run_node(
             application=application or Opaque(),
             metrics=metrics,
             mempool_limits=MempoolLimits(loaded.config.mempool_bytes_max, loaded.config.mempool_expiry_ms / 1000),
-            clock=NodeClock(),
+            clock=clock,
             peers=loaded.peers,
+            journal=journal,
         )
         is_closing = trio.Event()
         async with trio.open_nursery() as nursery:
@@ -155,6 +163,18 @@ def _choose_prover(loaded: LoadedNode, ledger: Ledger, signers: Sequence[Signer]
     me = loaded.validator_id
     wanted = ledger.table.get_validator(me).public_key if me in ledger.table else None
     return next((signer for signer in signers if signer.public_key == wanted), signers[0])
+
+
+def _open_journal(loaded: LoadedNode, folder: Path, clock: NodeClock) -> Journal:
+    try:
+        return Journal(folder, loaded.network.network_id, loaded.validator_id, clock.now())
+    except OSError as error:
+        raise ConfigError(
+            loaded.origins["journal"],
+            "journal",
+            f"no journal can be begun in {folder}: {error.strerror}",
+            "Name another folder, or leave it empty to keep none",
+        ) from error
 
 
 def _make_transport(

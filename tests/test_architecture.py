@@ -11,8 +11,13 @@ PACKAGES = ("consensus", "netsim", "sequencer")
 
 MAY_IMPORT = {"consensus": {"consensus"}, "netsim": {"netsim", "consensus"}, "sequencer": {"sequencer", "consensus"}}
 """Which of our packages each may import."""
-MEETING_POINTS = {"sequencer/cli/simulate.py", "sequencer/local_cluster/byzantine.py"}
-"""Where the two sides meet: the command that runs the simulator, and a devnet's node that lies."""
+MEETING_POINTS = {
+    "sequencer/cli/simulate.py",
+    "sequencer/cli/check.py",
+    "sequencer/cli/fuzz.py",
+    "sequencer/local_cluster/byzantine.py",
+}
+"""Where the two sides meet: commands that run the simulator or its oracles, and a devnet's node that lies."""
 
 PURE_MODULES = {"abc", "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "itertools", "math"}
 PURE_MODULES |= {"struct", "typing", "msgspec", "nacl.bindings", "nacl.exceptions"}

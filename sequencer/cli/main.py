@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sequencer.cli.check import check_app
 from sequencer.cli.config_show import config_show
 from sequencer.cli.devnet import devnet_app
 from sequencer.cli.forensics import forensics
@@ -56,6 +57,7 @@ for _command in (init, start, status, forensics, simulate, version):
 app.add_typer(devnet_app, name="devnet")
 app.add_typer(tx_app, name="tx")
 app.add_typer(stake_app, name="stake")
+app.add_typer(check_app, name="check")
 config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
 config_app.command("show")(config_show)
 app.add_typer(config_app, name="config")

@@ -12,9 +12,11 @@ from consensus.member import Credentials
 from consensus.safety import SafetyRecord
 from consensus.types import Height, ValidatorId
 from netsim.network import LinkModel, Network, Uniform
+from netsim.trace import TraceSummary, check_trace, read_journals
 from netsim.transport import Hub, Makers
 from sequencer.application import Opaque
 from sequencer.clock import NodeClock
+from sequencer.journal import Journal
 from sequencer.mempool import Admission
 from sequencer.metrics import NodeMetrics
 from sequencer.node import Node
@@ -49,9 +51,17 @@ class Fleet:
     """Nodes n0, n1, … of equal stake; each can be stopped at any moment and started again from its disk."""
 
     def __init__(
-        self, folder: Path, nursery: trio.Nursery, nodes: int, model: LinkModel, seed: int, stake: int = 1
+        self,
+        folder: Path,
+        nursery: trio.Nursery,
+        nodes: int,
+        model: LinkModel,
+        seed: int,
+        stake: int = 1,
+        epoch_blocks: int = 1024,
     ) -> None:
-        self.keyring = Keyring(nodes, stake=stake)
+        self.keyring = Keyring(nodes, stake=stake, epoch_blocks=epoch_blocks)
+        self.folder = folder
         self.network = Network(nodes, model, Random(seed))
         self.nodes: dict[int, Node] = {}
         self.applications = {number: Recorder() for number in range(nodes)}
@@ -81,6 +91,9 @@ class Fleet:
         ended = self._ended[number] = trio.Event()
         with scope, SqliteStorage(self._paths[number], context.network_id, me, context.genesis, payloads, "os") as disk:
             recovered = disk.load()
+            clock = NodeClock(wall=lambda: 1_700_000_000 + trio.current_time())
+            journal = Journal(self.folder / f"n{number}" / "journal", context.network_id, me, clock.now())
+            journal.begin(recovered, clock.now())
             node = self.nodes[number] = Node(
                 network=self.keyring.network,
                 credentials=Credentials(me, (self.keyring.signers[number],)),
@@ -91,10 +104,12 @@ class Fleet:
                 application=self.applications[number],
                 metrics=NodeMetrics("test", "test", f"n{number}"),
                 mempool_limits=MempoolLimits(bytes_max=10_000_000, expiry_seconds=3600),
-                clock=NodeClock(wall=lambda: 1_700_000_000 + trio.current_time()),
+                clock=clock,
                 peers={peer: Address("simulated", 1) for peer in map(ValidatorId, self._paths) if peer != me},
+                journal=journal,
             )
             await node.run(task_status=task_status)
+        journal.close()
         self.nodes.pop(number, None)
         ended.set()
 
@@ -135,14 +150,28 @@ class Fleet:
             assert len({block.commitment for block in blocks if block is not None}) == 1
             assert None not in blocks
 
+    def check_journals(self) -> TraceSummary:
+        """Play what the nodes have written down to the oracles."""
+        context = self.keyring.context
+        journals = read_journals(self.folder.glob("*/journal/*.trace"), context.network_id)
+        assert len(journals) == len(self._paths)
+        return check_trace(journals, context)
+
 
 @asynccontextmanager
 async def open_fleet(
-    folder: Path, *, nodes: int = 4, model: LinkModel = LAN, seed: int = 1, stake: int = 1
+    folder: Path,
+    *,
+    nodes: int = 4,
+    model: LinkModel = LAN,
+    seed: int = 1,
+    stake: int = 1,
+    epoch_blocks: int = 1024,
 ) -> AsyncIterator[Fleet]:
-    """All nodes are running on entry, and stopped on exit."""
+    """All nodes are running on entry, and stopped on exit; what they have done is held against the rules then."""
     async with trio.open_nursery() as nursery:
-        fleet = Fleet(folder, nursery, nodes, model, seed, stake)
+        fleet = Fleet(folder, nursery, nodes, model, seed, stake, epoch_blocks)
         await fleet.start(*range(nodes))
         yield fleet
         await fleet.stop(*list(fleet.nodes))
+    fleet.check_journals()

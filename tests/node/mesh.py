@@ -11,7 +11,7 @@ from consensus.safety import prove_identity
 from consensus.signatures import Signer
 from consensus.types import ValidatorId
 from sequencer.keys import generate_key
-from sequencer.network_config import LeadershipSection, NetworkConfig, ValidatorConfig
+from sequencer.network_config import EpochsSection, LeadershipSection, NetworkConfig, ValidatorConfig
 from sequencer.ports import Address
 from sequencer.transport import Delivery, Found, Item, Lost
 from sequencer.transport.handshake import Identity, KeyDirectory
@@ -40,12 +40,13 @@ def fail_instead_of_hanging() -> Iterator[None]:
 class Keyring:
     """A network of n0, n1, … whose secrets the tests hold."""
 
-    def __init__(self, nodes: int = 3, name: str = "test", *, stake: int = 1) -> None:
+    def __init__(self, nodes: int = 3, name: str = "test", *, stake: int = 1, epoch_blocks: int = 1024) -> None:
         self.signers = [generate_key() for _ in range(nodes)]
         self.network = NetworkConfig(
             name=name,
             genesis_time_ms=0,
             leadership=LeadershipSection(primary_size=nodes),  # all of them lead
+            epochs=EpochsSection(epoch_blocks=epoch_blocks, beacon_difficulty=1600),
             validators=tuple(
                 ValidatorConfig(id=ValidatorId(i), name=f"n{i}", public_key=signer.public_key.hex(), stake=stake)
                 for i, signer in enumerate(self.signers)
