@@ -6,8 +6,9 @@ the record, so no runtime can send it early without going out of its way.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from consensus.certificates import FinalityCertificate
 from consensus.epochs import EpochStart
@@ -20,21 +21,18 @@ from consensus.safety import SafetyRecord
 from consensus.types import Commitment, Epoch, Height, Microseconds, ValidatorId, View
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     to: ValidatorId
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Broadcast:
+class Broadcast(msgspec.Struct, frozen=True, gc=False):
     """To every other validator of the stake table. The replica has handled its own copy already."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(msgspec.Struct, frozen=True, gc=False):
     """Make the record and the blocks durable, then release `then` (R8)."""
 
     record: SafetyRecord
@@ -42,16 +40,14 @@ class Persist:
     then: tuple[Send | Broadcast, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(msgspec.Struct, frozen=True, gc=False):
     """Fire once at `deadline`; replaces an earlier one of the same timer."""
 
     timer: Timer
     deadline: Microseconds
 
 
-@dataclass(frozen=True, slots=True)
-class BuildPayload:
+class BuildPayload(msgspec.Struct, frozen=True, gc=False):
     """This replica leads `view`: answer with `PayloadBuilt`, at once when there are transactions, else at `deadline`
     (L6).
 
@@ -68,8 +64,7 @@ class BuildPayload:
     """The leaf will only close its epoch (T2): it carries nothing, and is never decided."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckPayload:
+class CheckPayload(msgspec.Struct, frozen=True, gc=False):
     """Ask the application whether it accepts the payload of `block` on top of `ancestors`; answer with `PayloadReady`
     (R3b).
     """
@@ -78,24 +73,21 @@ class CheckPayload:
     ancestors: tuple[Block, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ComputeBeacon:
+class ComputeBeacon(msgspec.Struct, frozen=True, gc=False):
     """T4: compute this epoch's beacon off the consensus path, and answer with `BeaconComputed`."""
 
     epoch: Epoch
     origin: Commitment
 
 
-@dataclass(frozen=True, slots=True)
-class SendEpochEnd:
+class SendEpochEnd(msgspec.Struct, frozen=True, gc=False):
     """T2: somebody still speaks in an epoch that is over; send it the proof of that from storage."""
 
     to: ValidatorId
     epoch: Epoch
 
 
-@dataclass(frozen=True, slots=True)
-class Decide:
+class Decide(msgspec.Struct, frozen=True, gc=False):
     """These blocks are final: consecutive, oldest first, each reported once (R6).
 
     `fc` certifies the last of them, or in catch-up a descendant of it.
@@ -108,8 +100,7 @@ class Decide:
 LedgerChanges: TypeAlias = tuple[tuple[Height, tuple[LedgerChange, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerAdvanced:
+class LedgerAdvanced(msgspec.Struct, frozen=True, gc=False):
     """Decided leaves have changed the ledger: `ledger` is to be stored with them, `changes` are for people.
 
     `changes` has an entry per leaf that benched or cleared somebody, or moved the lead.
@@ -119,8 +110,7 @@ class LedgerAdvanced:
     changes: LedgerChanges
 
 
-@dataclass(frozen=True, slots=True)
-class BeginEpoch:
+class BeginEpoch(msgspec.Struct, frozen=True, gc=False):
     """T2: an epoch is over and proven to be; this is what the next one begins with.
 
     To be stored in the same write as the new record that stands beside it: nothing of the new epoch is signed before.
@@ -131,8 +121,7 @@ class BeginEpoch:
     """What the roll-over changed in the ledger."""
 
 
-@dataclass(frozen=True, slots=True)
-class EnteredView:
+class EnteredView(msgspec.Struct, frozen=True, gc=False):
     """For logs, metrics and the mempool's forwarding. `timed_out` tells whether the view before ended by a TC."""
 
     view: View
@@ -141,8 +130,7 @@ class EnteredView:
     timed_out: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TimedOut:
+class TimedOut(msgspec.Struct, frozen=True, gc=False):
     """This replica has stopped voting in `view`: its timer fired, others timed out, or the leader's connection is
     gone.
     """
@@ -151,15 +139,13 @@ class TimedOut:
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, gc=False):
     """Proof of an offence (E1 to E3)."""
 
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(msgspec.Struct, frozen=True, gc=False):
     """A message was valid by itself but not here: it changed nothing. `reason` is a short stable label."""
 
     sender: ValidatorId
@@ -186,8 +172,7 @@ Effect: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True, gc=False):
     """One turn: write all of this in one transaction and sync it, then release in order."""
 
     record: SafetyRecord | None

@@ -3,9 +3,10 @@
 Every event is handled together with the time at which it happened, so the core needs no clock.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
+
+import msgspec
 
 from consensus.evidence import Evidence
 from consensus.leaf import BeaconResult
@@ -21,35 +22,30 @@ class Timer(Enum):
     FETCH = "fetch"
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True, gc=False):
     """The first event of a process, after a fresh start or a restart from its record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True, gc=False):
     """A message that validation let through, from a validator whose identity the transport has proven."""
 
     sender: ValidatorId
     item: Item
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(msgspec.Struct, frozen=True, gc=False):
     """The deadline of the last `SetTimer` for this timer has passed. A stale one does no harm."""
 
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True)
-class PeerLost:
+class PeerLost(msgspec.Struct, frozen=True, gc=False):
     """The transport lost its connection to this validator (L2)."""
 
     validator: ValidatorId
 
 
-@dataclass(frozen=True, slots=True)
-class PayloadBuilt:
+class PayloadBuilt(msgspec.Struct, frozen=True, gc=False):
     """The answer to `BuildPayload`; ignored when its view is over."""
 
     view: View
@@ -57,36 +53,31 @@ class PayloadBuilt:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PayloadReady:
+class PayloadReady(msgspec.Struct, frozen=True, gc=False):
     """The answer to `CheckPayload`: the application has looked at the payload of this leaf."""
 
     leaf: Commitment
     accepted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionsWaiting:
+class TransactionsWaiting(msgspec.Struct, frozen=True, gc=False):
     """This node holds transactions that no undecided block has, so an honest leader has no reason to stay idle (L6)."""
 
 
-@dataclass(frozen=True, slots=True)
-class BeaconComputed:
+class BeaconComputed(msgspec.Struct, frozen=True, gc=False):
     """The answer to `ComputeBeacon` (T4); ignored when its epoch is over."""
 
     epoch: Epoch
     result: BeaconResult
 
 
-@dataclass(frozen=True, slots=True)
-class OperationSubmitted:
+class OperationSubmitted(msgspec.Struct, frozen=True, gc=False):
     """A stake operation came in at this node (J5): it is passed on to the others until a leaf has it."""
 
     operation: Operation
 
 
-@dataclass(frozen=True, slots=True)
-class EvidenceFound:
+class EvidenceFound(msgspec.Struct, frozen=True, gc=False):
     """This node has noticed an offence outside of the protocol's messages: a promise that was broken."""
 
     evidence: Evidence

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
+import msgspec
+
 from consensus.certificates import QuorumCertificate
 from consensus.messages import TimeoutVote, Vote
 from consensus.stake_table import StakeTable
@@ -17,8 +19,7 @@ from consensus.types import Commitment, ValidatorId, View
 V = TypeVar("V", bound=Vote)
 
 
-@dataclass(frozen=True, slots=True)
-class Quorum:
+class Quorum(msgspec.Struct, frozen=True, gc=False):
     """`success_threshold` of genuine votes for one leaf in one view."""
 
     view: View
@@ -26,23 +27,20 @@ class Quorum:
     signatures: Mapping[ValidatorId, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict(Generic[V]):
+class Conflict(msgspec.Struct, Generic[V], frozen=True, gc=False):
     """Two genuine votes of one validator for different leaves in one view."""
 
     first: V
     second: V
 
 
-@dataclass(frozen=True, slots=True)
-class Forged:
+class Forged(msgspec.Struct, frozen=True, gc=False):
     """This vote's signature is not its voter's. It was not counted."""
 
     voter: ValidatorId
 
 
-@dataclass(frozen=True, slots=True)
-class Repeated:
+class Repeated(msgspec.Struct, frozen=True, gc=False):
     """This validator's vote for the same leaf in the same view had come before."""
 
     voter: ValidatorId

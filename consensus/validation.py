@@ -5,8 +5,9 @@ and most are late, so a vote is only `Deferred` here: well formed, from the peer
 tally checks the signature when a quorum is in reach or when the vote contradicts another one.
 """
 
-from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
+
+import msgspec
 
 from consensus.certificates import CertificateVerifier, make_genesis_certificate, make_timeout_subject
 from consensus.context import EpochContext
@@ -45,22 +46,19 @@ from consensus.types import Commitment, Epoch, Microseconds, ValidatorId, View
 M = TypeVar("M", bound=SingleMessage, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Verified(Generic[M]):
+class Verified(msgspec.Struct, Generic[M], frozen=True, gc=False):
     """Everything in `message` that is signed has been checked. Made in this module only."""
 
     message: M
 
 
-@dataclass(frozen=True, slots=True)
-class Deferred:
+class Deferred(msgspec.Struct, frozen=True, gc=False):
     """A vote whose form, epoch and sender are right and whose signature has not been looked at."""
 
     vote: Vote
 
 
-@dataclass(frozen=True, slots=True)
-class Unjustified:
+class Unjustified(msgspec.Struct, frozen=True, gc=False):
     """A proposal whose leaf breaks R3c on its face, signed by its proposer. Of use only against those who vote for it
     (E5).
     """
@@ -68,8 +66,7 @@ class Unjustified:
     header: LeafHeader
 
 
-@dataclass(frozen=True, slots=True)
-class Foreign:
+class Foreign(msgspec.Struct, frozen=True, gc=False):
     """A message of another epoch than this replica's; nothing in it has been checked (T1)."""
 
     epoch: Epoch

@@ -10,6 +10,8 @@ from heapq import heapify, heappush
 from random import Random
 from typing import TypeAlias
 
+import msgspec
+
 from consensus.context import EpochContext
 from consensus.errors import InvalidMessage
 from consensus.events import PeerLost, Received
@@ -43,16 +45,14 @@ GenuineVotes: TypeAlias = dict[int, tuple[Vote, bool]]
 """By the vote's object id; holding the vote itself keeps that id from being used again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A message that a process answers from its disk."""
 
     sender: ValidatorId
     message: StorageRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """A message that validation did not let through."""
 
     sender: ValidatorId
