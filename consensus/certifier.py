@@ -3,7 +3,7 @@
 Everything that passes here is shown to the watch, which finds those who contradict themselves (E2 to E5).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from consensus.certificates import (
@@ -32,8 +32,8 @@ Finding: TypeAlias = Report | Drop
 class Certifier:
     """Counts the votes of one replica's view of the network and assembles each certificate once.
 
-    Offences that come to light where nothing but a certificate is asked for are kept for `take_findings`. Each offender
-    is reported once by each rule.
+    What comes to light while votes are counted and certificates are noted is kept for `take_findings`; there is nearly
+    always nothing. Each offender is reported once by each rule.
     """
 
     def __init__(self, context: EpochContext, validator: MessageValidator) -> None:
@@ -45,7 +45,8 @@ class Certifier:
         self._qcs: dict[View, QuorumCertificate] = {}
         self._fcs: dict[View, FinalityCertificate] = {}
         self._watch = Watch(context.network_id, context.epoch, context.stake_table, context.scheme)
-        self._findings: list[Report] = []
+        self.findings: list[Finding] = []
+        """What `take_findings` will return."""
 
     def get_qc_of(self, block: Block) -> QuorumCertificate | None:
         """The QC of exactly this block."""
@@ -61,7 +62,7 @@ class Certifier:
         """Remember a verified QC; False when one of its view is known already."""
         known = self._qcs.get(qc.view)
         if known is None or known.leaf != qc.leaf:
-            self._findings += _make_reports(self._watch.note_qc(qc))
+            self._keep(self._watch.note_qc(qc))
         if known is not None:
             return False
         self._qcs[qc.view] = qc
@@ -81,29 +82,15 @@ class Certifier:
         """
         return _make_reports(self._watch.note_unjustified(header))
 
-    def take_findings(self) -> list[Report]:
-        """What `note_qc`, `note_fc` and `add_timeout` have brought to light since the last call."""
-        findings, self._findings = self._findings, []
+    def take_findings(self) -> list[Finding]:
+        """What counting votes and noting QCs and FCs has brought to light since the last call."""
+        findings, self.findings = self.findings, []
         return findings
 
-    def add_vote(
-        self, vote: Vote, *, genuine: bool
-    ) -> tuple[QuorumCertificate | FinalityCertificate | None, list[Finding]]:
-        """R4: QuorumVotes of success_threshold for one leaf make its QC. R6: FinalizeVotes, with that QC, its FC.
-
-        The findings include those that `take_findings` would have returned.
-        """
-        certificate: QuorumCertificate | FinalityCertificate | None
-        if isinstance(vote, QuorumVote):
-            certificate, findings = self._add_quorum_vote(vote, genuine=genuine)
-        else:
-            certificate, findings = self._add_finalize_vote(vote, genuine=genuine)
-        return certificate, findings + self.take_findings()
-
-    def _add_quorum_vote(self, vote: QuorumVote, *, genuine: bool) -> tuple[QuorumCertificate | None, list[Finding]]:
+    def add_quorum_vote(self, vote: QuorumVote, *, genuine: bool) -> QuorumCertificate | None:
+        """R4: QuorumVotes of success_threshold for one leaf make its QC."""
         context = self._context
         qc: QuorumCertificate | None = None
-        findings: list[Finding] = []
         for outcome in self._votes.add(vote, genuine=genuine):
             match outcome:
                 case Quorum(view, leaf, signatures):
@@ -112,31 +99,31 @@ class Certifier:
                     )
                     self._verified.remember(qc)
                 case Conflict(first, second):
-                    findings += self._report(DoubleVote, first, second)
+                    self._report(DoubleVote, first, second)
                 case Forged(voter):
-                    findings.append(Drop(voter, "bad_signature", f"quorum vote of view {vote.view}"))
+                    self.findings.append(Drop(voter, "bad_signature", f"quorum vote of view {vote.view}"))
                 case Repeated(voter):
-                    return None, [Drop(voter, "repeated", f"quorum vote of view {vote.view}")]
-        findings += _make_reports(self._watch.note_vote(vote))
-        return qc, findings
+                    self.findings.append(Drop(voter, "repeated", f"quorum vote of view {vote.view}"))
+                    return None
+        self._keep(self._watch.note_vote(vote))
+        return qc
 
-    def _add_finalize_vote(
-        self, vote: FinalizeVote, *, genuine: bool
-    ) -> tuple[FinalityCertificate | None, list[Finding]]:
+    def add_finalize_vote(self, vote: FinalizeVote, *, genuine: bool) -> FinalityCertificate | None:
+        """R6: FinalizeVotes of success_threshold for one leaf, with its QC, make its FC."""
         fc: FinalityCertificate | None = None
-        findings: list[Finding] = []
         for outcome in self._finalizes.add(vote, genuine=genuine):
             match outcome:
                 case Quorum(view):
                     fc = self.find_fc(view)
                 case Conflict(first, second):
-                    findings += self._report(DoubleFinalize, first, second)
+                    self._report(DoubleFinalize, first, second)
                 case Forged(voter):
-                    findings.append(Drop(voter, "bad_signature", f"finalize vote of view {vote.view}"))
+                    self.findings.append(Drop(voter, "bad_signature", f"finalize vote of view {vote.view}"))
                 case Repeated(voter):
-                    return None, [Drop(voter, "repeated", f"finalize vote of view {vote.view}")]
-        findings += _make_reports(self._watch.note_finalize(vote))
-        return fc, findings
+                    self.findings.append(Drop(voter, "repeated", f"finalize vote of view {vote.view}"))
+                    return None
+        self._keep(self._watch.note_finalize(vote))
+        return fc
 
     def find_fc(self, view: View) -> FinalityCertificate | None:
         """The FC of this view: one that came, or one made of its votes and its QC, in whichever order they came."""
@@ -152,14 +139,14 @@ class Certifier:
 
     def note_fc(self, fc: FinalityCertificate) -> None:
         """Remember a verified FC: should its leaf not be here yet, any of them decides, not only the newest."""
-        self._findings += _make_reports(self._watch.note_fc(fc))
+        self._keep(self._watch.note_fc(fc))
         self._fcs.setdefault(fc.view, fc)
 
     def add_timeout(self, vote: TimeoutVote) -> TimeoutCertificate | None:
         """R7: TimeoutVotes of success_threshold make the TC of their view."""
         context, view = self._context, vote.view
         self._timeouts.add(vote)
-        self._findings += self.note_timeout(vote)
+        self._keep(self._watch.note_timeout(vote))
         if self._timeouts.compute_stake(view) < context.stake_table.success_threshold:
             return None
         votes = self._timeouts.get_votes(view)
@@ -182,9 +169,13 @@ class Certifier:
         self._qcs = {known: qc for known, qc in self._qcs.items() if known >= view}
         self._fcs = {known: fc for known, fc in self._fcs.items() if known >= view}
 
-    def _report(self, kind: type[DoubleVote] | type[DoubleFinalize], first: Vote, second: Vote) -> list[Report]:
+    def _report(self, kind: type[DoubleVote] | type[DoubleFinalize], first: Vote, second: Vote) -> None:
         halves = [SignedLeaf(vote.leaf, vote.signature) for vote in (first, second)]
-        return _make_reports(self._watch.report(make_pair(kind, first.voter, first.epoch, first.view, *halves)))
+        self._keep(self._watch.report(make_pair(kind, first.voter, first.epoch, first.view, *halves)))
+
+    def _keep(self, found: Sequence[Evidence]) -> None:
+        if found:
+            self.findings += _make_reports(found)
 
 
 def _make_reports(found: Iterable[Evidence]) -> list[Report]:

@@ -83,9 +83,8 @@ class EvidenceFound(msgspec.Struct, frozen=True, gc=False):
     evidence: Evidence
 
 
-Event: TypeAlias = (
+LocalEvent: TypeAlias = (
     Started
-    | Received
     | TimerFired
     | PeerLost
     | PayloadBuilt
@@ -95,3 +94,4 @@ Event: TypeAlias = (
     | OperationSubmitted
     | EvidenceFound
 )
+Event: TypeAlias = Received | LocalEvent

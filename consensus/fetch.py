@@ -55,6 +55,11 @@ class Fetcher:
         self._deadline: Microseconds | None = None
 
     @property
+    def is_busy(self) -> bool:
+        """Whether anything is wanted, so that `take_requests` may have something to say."""
+        return bool(self._wanted) or self._range is not None
+
+    @property
     def is_catching_up(self) -> bool:
         """Whether decided blocks are known to be missing."""
         return self._range is not None
@@ -131,8 +136,6 @@ class Fetcher:
 
         Whoever did not answer in time is followed by the next peer; lost peers are passed over.
         """
-        if not self._wanted and self._range is None:  # nearly always
-            return []
         effects: list[Effect] = []
         for commitment, want in self._wanted.items():
             if want.due <= now:

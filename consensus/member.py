@@ -150,9 +150,10 @@ class Member:
         """One event to completion, through the end of an epoch where it comes to that; `now` must not decrease."""
         self._now = now
         self._effects = effects = list[Effect]()
+        if isinstance(event, Received):
+            self._on_received(event)
+            return effects
         match event:
-            case Received(sender, item):
-                self._on_received(sender, item)
             case EvidenceFound(evidence):
                 self._on_evidence(evidence)
             case OperationSubmitted(operation):
@@ -162,19 +163,23 @@ class Member:
                 self._drive(event)
         return effects
 
-    def _on_received(self, sender: ValidatorId, item: Item) -> None:
-        epoch = _get_item_epoch(item)
-        if epoch is not None and epoch < self.epoch:
+    def _on_received(self, received: Received) -> None:
+        sender, item = received.sender, received.item
+        own = self.context.epoch
+        epoch = item.vote.epoch if isinstance(item, Deferred) else _get_item_epoch(item)
+        if epoch == own:
+            self._drive(received)
+        elif epoch is not None and epoch < own:
             if self._peers.may_answer(sender, self._now):
                 self._effects.append(SendEpochEnd(sender, epoch))
-        elif epoch is not None and epoch > self.epoch:
+        elif epoch is not None:
             self._on_ahead(sender, item)
         elif isinstance(item, Verified) and isinstance(item.message, EvidenceNotice):
             self._on_evidence(item.message.evidence)
         elif isinstance(item, Verified) and isinstance(item.message, OperationNotice):
             self.docket.add_operation(item.message.operation, self.ledger)
         else:
-            self._drive(Received(sender, item))
+            self._drive(received)
 
     def _on_ahead(self, sender: ValidatorId, item: Item) -> None:
         """T2: the first proposal of the next epoch brings the proof that this one is over; else ask for it."""
@@ -199,7 +204,9 @@ class Member:
 
     def _drive(self, event: Event) -> None:
         """One event for the running replica, and the start of the next one when the epoch ends with it."""
-        self._absorb(self.replica.handle(event, self._now))
+        effects = self.replica.handle(event, self._now)
+        if effects:
+            self._absorb(effects)
         while self.replica.epoch_proof is not None:
             self._begin_next()
 

@@ -31,6 +31,7 @@ from consensus.events import (
     BeaconComputed,
     Event,
     EvidenceFound,
+    LocalEvent,
     OperationSubmitted,
     PayloadBuilt,
     PayloadReady,
@@ -79,9 +80,19 @@ class Replica(ReplicaState):
         self._effects = effects = list[Effect]()
         if self.epoch_proof is not None:
             return effects
+        if isinstance(event, Received):
+            self._on_received(event.sender, event.item)
+        else:
+            self._on_local(event)
+        if self._certifier.findings:
+            effects += self._certifier.take_findings()
+        if self._fetcher.is_busy:
+            effects += self._fetcher.take_requests(now, self._peers.lost)
+        return effects
+
+    def _on_local(self, event: LocalEvent) -> None:
+        """What happens at this node, not at others."""
         match event:
-            case Received(sender, item):
-                self._on_received(sender, item)
             case PayloadReady(leaf, accepted):
                 self._on_payload_ready(leaf, accepted=accepted)
             case PayloadBuilt():
@@ -92,7 +103,7 @@ class Replica(ReplicaState):
                 self._peers.lost.add(validator)
                 self._suspect()
             case TransactionsWaiting():
-                if not self._has_timed_out and self._pacemaker.shorten_view_timer(now):
+                if not self._has_timed_out and self._pacemaker.shorten_view_timer(self._now):
                     self._emit(SetTimer(Timer.VIEW, self._pacemaker.deadline))
             case Started():
                 self._on_started()
@@ -102,9 +113,6 @@ class Replica(ReplicaState):
                 pass  # the docket's, not the replica's
             case _:
                 assert_never(event)
-        effects += self._certifier.take_findings()
-        effects += self._fetcher.take_requests(now, self._peers.lost)
-        return effects
 
     def _on_started(self) -> None:
         """R8: send again exactly what was signed last, and ask what was missed."""
@@ -126,11 +134,12 @@ class Replica(ReplicaState):
 
     def _on_received(self, sender: ValidatorId, item: Item) -> None:
         self._peers.on_message(sender)
+        if isinstance(item, Deferred):  # most of what comes
+            self._on_vote(sender, item.vote)
+            return
         match item:
-            case Deferred(vote):
-                self._on_vote(sender, vote)
             case Unjustified(header):
-                if self._oldest_view <= header.view <= self.view + self._context.parameters.view_window:
+                if self._oldest_view <= header.view <= self.view + self._view_window:
                     self._effects += self._certifier.note_unjustified(header)
                 self._emit(Drop(sender, "unjustified", f"a leaf of view {header.view} that breaks R3c"))
             case Foreign(epoch):
@@ -165,16 +174,17 @@ class Replica(ReplicaState):
                 assert_never(message)
 
     def _on_vote(self, sender: ValidatorId, vote: Vote) -> None:
-        self._peers.on_view(sender, vote.view)
-        if self._oldest_view <= vote.view <= self.view + self._context.parameters.view_window:
+        view = vote.view
+        self._peers.on_view(sender, view)
+        if self._oldest_view <= view <= self.view + self._view_window:
             self._count_vote(vote)
         else:
-            reason = "far_ahead" if vote.view > self.view else "stale"
-            self._emit(Drop(sender, reason, f"vote of view {vote.view} in view {self.view}"))
-        echo = self._proposals.make_echo(vote.view, vote.leaf) if isinstance(vote, QuorumVote) else None
+            reason = "far_ahead" if view > self.view else "stale"
+            self._emit(Drop(sender, reason, f"vote of view {view} in view {self.view}"))
+        echo = self._proposals.make_echo(view, vote.leaf) if isinstance(vote, QuorumVote) else None
         if echo is not None:
             self._emit(Send(sender, echo))
-        if vote.view < self.view - 1:
+        if view < self.view - 1:
             self._answer(sender)
 
     def _on_proposal(self, sender: ValidatorId, proposal: QuorumProposal) -> None:
@@ -353,12 +363,18 @@ class Replica(ReplicaState):
         self._count_timeout(vote)
 
     def _count_vote(self, vote: Vote, *, genuine: bool = False) -> None:
-        certificate, findings = self._certifier.add_vote(vote, genuine=genuine)
-        self._effects += findings
-        if isinstance(certificate, QuorumCertificate):
-            self._on_qc(certificate)
+        certifier = self._certifier
+        qc = fc = None
+        if isinstance(vote, QuorumVote):
+            qc = certifier.add_quorum_vote(vote, genuine=genuine)
         else:
-            self._on_fc(certificate)
+            fc = certifier.add_finalize_vote(vote, genuine=genuine)
+        if certifier.findings:
+            self._effects += certifier.take_findings()
+        if qc is not None:
+            self._on_qc(qc)
+        elif fc is not None:
+            self._on_fc(fc)
 
     def _count_timeout(self, vote: TimeoutVote) -> None:
         """R7: a quorum of timeouts ends the view; one honest timeout is followed."""

@@ -3,7 +3,7 @@
 All quorums are counted in stake, never in heads (protocol section 1).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -56,11 +56,17 @@ class StakeTable:
         return iter(self.validators)
 
     def __contains__(self, validator_id: object) -> bool:
-        return validator_id in self._positions
+        return validator_id in self.stakes
 
     @cached_property
-    def _positions(self) -> dict[ValidatorId, int]:
+    def positions(self) -> Mapping[ValidatorId, int]:
+        """Place of each validator: its bit in a signer bitmap."""
         return {validator.id: position for position, validator in enumerate(self.validators)}
+
+    @cached_property
+    def stakes(self) -> Mapping[ValidatorId, int]:
+        """Stake of each validator, for those who look it up with every vote."""
+        return {validator.id: validator.stake for validator in self.validators}
 
     @cached_property
     def total(self) -> int:
@@ -82,13 +88,13 @@ class StakeTable:
 
     def get_validator(self, validator_id: ValidatorId) -> Validator:
         """Raises `KeyError` when the validator has no stake in this epoch."""
-        return self.validators[self._positions[validator_id]]
+        return self.validators[self.positions[validator_id]]
 
     def get_position(self, validator_id: ValidatorId) -> int:
-        return self._positions[validator_id]
+        return self.positions[validator_id]
 
     def get_stake(self, validator_id: ValidatorId) -> int:
-        return self.validators[self._positions[validator_id]].stake
+        return self.stakes[validator_id]
 
     def compute_stake(self, validator_ids: Iterable[ValidatorId]) -> int:
         """Stake of a set of validators; a repeated id counts once."""

@@ -5,7 +5,7 @@ late votes cost nothing, and when two votes of one validator contradict each oth
 view is kept, in a window of views that the owner moves (L4).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
@@ -62,11 +62,12 @@ class VoteTally(Generic[V]):
     """Votes of one kind. `is_genuine` checks a signature; it is called as seldom as possible."""
 
     def __init__(self, table: StakeTable, is_genuine: Callable[[V], bool]) -> None:
-        self._table = table
+        self._stakes = table.stakes
+        self._threshold = table.success_threshold
         self._is_genuine = is_genuine
         self._views: dict[View, _ViewVotes[V]] = {}
 
-    def add(self, vote: V, *, genuine: bool = False) -> list[Outcome[V]]:
+    def add(self, vote: V, *, genuine: bool = False) -> Sequence[Outcome[V]]:
         """Count a vote; `genuine` says that its signature needs no check (the replica's own).
 
         Returns what came of it: a quorum once per view, a conflict once per validator and view, every repetition and
@@ -75,17 +76,18 @@ class VoteTally(Generic[V]):
         tally = self._views.get(vote.view)
         if tally is None:
             tally = self._views[vote.view] = _ViewVotes()
-        first = tally.votes.get(vote.voter)
+        voter, leaf = vote.voter, vote.leaf
+        first = tally.votes.get(voter)
         if first is not None:
-            return [Repeated(vote.voter)] if first.leaf == vote.leaf else self._add_contradiction(tally, first, vote)
-        tally.votes[vote.voter] = vote
+            return [Repeated(voter)] if first.leaf == leaf else self._add_contradiction(tally, first, vote)
+        tally.votes[voter] = vote
         if genuine:
-            tally.genuine.add(vote.voter)
-        stake = tally.stake.get(vote.leaf, 0) + self._table.get_stake(vote.voter)
-        tally.stake[vote.leaf] = stake
-        if tally.quorum is not None or stake < self._table.success_threshold:
-            return []
-        return self._prove_quorum(tally, vote.view, vote.leaf)
+            tally.genuine.add(voter)
+        stake = tally.stake.get(leaf, 0) + self._stakes[voter]
+        tally.stake[leaf] = stake
+        if tally.quorum is not None or stake < self._threshold:
+            return ()
+        return self._prove_quorum(tally, vote.view, leaf)
 
     def get_quorum(self, view: View) -> Quorum | None:
         tally = self._views.get(view)
@@ -120,7 +122,7 @@ class VoteTally(Generic[V]):
             else:
                 self._remove(tally, vote)
                 outcome.append(Forged(vote.voter))
-        if tally.stake.get(leaf, 0) >= self._table.success_threshold:
+        if tally.stake.get(leaf, 0) >= self._threshold:
             signatures = {vote.voter: vote.signature for vote in tally.votes.values() if vote.leaf == leaf}
             tally.quorum = Quorum(view, leaf, signatures)
             outcome.append(tally.quorum)
@@ -128,7 +130,7 @@ class VoteTally(Generic[V]):
 
     def _remove(self, tally: _ViewVotes[V], vote: V) -> None:
         del tally.votes[vote.voter]
-        tally.stake[vote.leaf] -= self._table.get_stake(vote.voter)
+        tally.stake[vote.leaf] -= self._stakes[vote.voter]
 
 
 class TimeoutTally:

@@ -77,6 +77,13 @@ class _LeafRoll:
     single: dict[ValidatorId, SignedLeaf] = field(default_factory=dict)
     certificates: list[tuple[Commitment, _Shut]] = field(default_factory=list)
 
+    def certifies_another(self, leaf: Commitment) -> bool:
+        """Whether a certificate for another leaf is here."""
+        for certified, _ in self.certificates:  # noqa: SIM110 - asked with every vote, and a generator costs more
+            if certified != leaf:
+                return True
+        return False
+
     def find(self, signer: ValidatorId, *, besides: Commitment | None = None) -> Iterator[SignedLeaf]:
         """What this validator is known to have signed, `besides` this leaf."""
         if signer in self.single and self.single[signer].leaf != besides:
@@ -137,6 +144,7 @@ class Watch:
         self._network_id = network_id
         self._epoch = epoch
         self._table = table
+        self._stakes = table.stakes
         self._scheme = scheme
         self._exhaustive = exhaustive
         self._floor = View(0)
@@ -164,12 +172,13 @@ class Watch:
     def note_finalize(self, vote: FinalizeVote) -> list[Evidence]:
         """E3, E4. Its signature need not have been looked at."""
         voter, view = vote.voter, vote.view
-        if view < self._floor or voter not in self._table:
+        if view < self._floor or voter not in self._stakes:
             return []
         found = self._note_single(DoubleFinalize, self._finalizes, voter, view, SignedLeaf(vote.leaf, vote.signature))
-        self._latest_finalize[voter] = max(view, self._latest_finalize.get(voter, view))
-        for timeout_view in [known for known in self._timeouts if known >= view]:
-            found += self._find_forgotten(view, timeout_view, voter)
+        if view > self._latest_finalize.get(voter, -1):
+            self._latest_finalize[voter] = view
+        if self._timeouts:
+            found += self._find_forgotten_in(view, voter)
         return found
 
     def note_timeout(self, vote: TimeoutVote) -> list[Evidence]:
@@ -196,9 +205,7 @@ class Watch:
     def note_fc(self, fc: FinalityCertificate) -> list[Evidence]:
         """E3, E4, and E2 and E5 by the QC in it."""
         found = self.note_qc(fc.qc) + self._note_certificate(DoubleFinalize, self._finalizes, fc)
-        for timeout_view in [known for known in self._timeouts if known >= fc.view]:
-            found += self._find_forgotten(fc.view, timeout_view)
-        return found
+        return found + self._find_forgotten_in(fc.view)
 
     def note_tc(self, tc: TimeoutCertificate) -> list[Evidence]:
         """E4, and E2 and E5 by the QC in it."""
@@ -263,12 +270,15 @@ class Watch:
     def _note_single(
         self, kind: "_Kind", rolls: dict[View, _LeafRoll], signer: ValidatorId, view: View, signed: SignedLeaf
     ) -> list[Evidence]:
-        if view < self._floor or signer not in self._table:
-            return []
+        found: list[Evidence] = []
+        if view < self._floor or signer not in self._stakes:
+            return found
         roll = rolls.get(view)
         if roll is None:
             roll = rolls[view] = _LeafRoll()
-        found: list[Evidence] = []
+        if signer not in roll.single and not roll.certifies_another(signed.leaf):  # nearly always
+            roll.single[signer] = signed
+            return found
         if roll.single.get(signer) == signed:
             return found
         for known in roll.find(signer, besides=signed.leaf):
@@ -307,6 +317,11 @@ class Watch:
         else:
             views = sorted(each for each in known if high_qc_view < each <= view)
         return [evidence for finalized in views for evidence in self._find_forgotten(finalized, view, voter)]
+
+    def _find_forgotten_in(self, finalized: View, voter: ValidatorId | None = None) -> list[Evidence]:
+        """Timeouts that contradict a finalize vote or FC of this view."""
+        later = [known for known in self._timeouts if known >= finalized]
+        return [evidence for timed_out in later for evidence in self._find_forgotten(finalized, timed_out, voter)]
 
     def _find_forgotten(self, finalized: View, timed_out: View, voter: ValidatorId | None = None) -> list[Evidence]:
         roll = self._finalizes.get(finalized)

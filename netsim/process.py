@@ -41,6 +41,7 @@ from consensus.events import (
     OperationSubmitted,
     PayloadBuilt,
     PayloadReady,
+    Received,
     Started,
     TimerFired,
     TransactionsWaiting,
@@ -255,7 +256,9 @@ class Process:
         member = self._member
         if member is None:
             return
-        if isinstance(arrival, Refused):
+        if isinstance(arrival, Received) and not self._is_blocked:  # nearly all
+            self._commit(member.handle(arrival, self._simulation.now))
+        elif isinstance(arrival, Refused):
             self.drops[arrival.reason] = self.drops.get(arrival.reason, 0) + 1
         elif self._is_blocked:
             self._inbox.append(arrival)
@@ -273,10 +276,8 @@ class Process:
         self._commit(effects)
 
     def _press(self) -> list[Effect]:
-        """L6: tell the replica, once per view, that an honest leader has something to propose."""
+        """L6: tell the replica that an honest leader has something to propose; once per view is enough."""
         replica, now = self.replica, self._simulation.now
-        if self._pressed_view == replica.view:
-            return []
         if self._pool.has_besides(replica.chain.blocks, now):
             self._pressed_view = replica.view
             return self.member.handle(TransactionsWaiting(), self._timers.read_clock())
@@ -297,7 +298,8 @@ class Process:
         for effect in effects:
             if isinstance(effect, Decide):  # known to the pool at once, although nobody is told before the write
                 self._pool.on_decide(effect.blocks)
-        effects += self._press()
+        if self._pressed_view != self.view:
+            effects += self._press()
         if not effects and not self.turn_microseconds:
             return
         self._simulation.changed = True

@@ -5,7 +5,6 @@ it is validated once, because validation is stateless and would say the same at 
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappush
 from random import Random
 from typing import TypeAlias
