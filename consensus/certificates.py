@@ -79,9 +79,9 @@ def make_timeout_subject(high_qc_view: View) -> bytes:
 
 def encode_signers(table: StakeTable, signers: Iterable[ValidatorId]) -> bytes:
     """Set of validators -> bitmap, exactly as long as the stake table needs."""
-    bits = 0
+    bits, positions = 0, table.positions
     for signer in signers:
-        bits |= 1 << table.get_position(signer)
+        bits |= 1 << positions[signer]
     return bits.to_bytes((len(table) + 7) // 8, "little")
 
 
@@ -142,7 +142,7 @@ def assemble_timeout_certificate(
 def _combine(
     scheme: SignatureScheme, table: StakeTable, signatures: Mapping[ValidatorId, bytes]
 ) -> tuple[bytes, bytes]:
-    in_order = sorted(signatures, key=table.get_position)
+    in_order = sorted(signatures, key=table.positions.__getitem__)
     return encode_signers(table, in_order), scheme.combine([signatures[signer] for signer in in_order])
 
 

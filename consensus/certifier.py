@@ -3,7 +3,7 @@
 Everything that passes here is shown to the watch, which finds those who contradict themselves (E2 to E5).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TypeAlias
 
 from consensus.certificates import (
@@ -20,7 +20,7 @@ from consensus.evidence import DoubleFinalize, DoubleVote, Evidence, SignedLeaf,
 from consensus.header import LeafHeader
 from consensus.leaf import Block
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote, Vote
-from consensus.tally import Conflict, Forged, Quorum, Repeated, TimeoutTally, VoteTally, select_high_qc
+from consensus.tally import Conflict, Forged, Quorum, Repeated, TimeoutTally, VoteTally, forget_below, select_high_qc
 from consensus.types import View
 from consensus.validation import MessageValidator
 from consensus.watch import Watch
@@ -44,6 +44,7 @@ class Certifier:
         self._timeouts = TimeoutTally(context.stake_table)
         self._qcs: dict[View, QuorumCertificate] = {}
         self._fcs: dict[View, FinalityCertificate] = {}
+        self._floor = View(-1)
         self._watch = Watch(context.network_id, context.epoch, context.stake_table, context.scheme)
         self.findings: list[Finding] = []
         """What `take_findings` will return."""
@@ -62,7 +63,7 @@ class Certifier:
         """Remember a verified QC; False when one of its view is known already."""
         known = self._qcs.get(qc.view)
         if known is None or known.leaf != qc.leaf:
-            self._keep(self._watch.note_qc(qc))
+            self._report(self._watch.note_qc(qc))
         if known is not None:
             return False
         self._qcs[qc.view] = qc
@@ -99,13 +100,15 @@ class Certifier:
                     )
                     self._verified.remember(qc)
                 case Conflict(first, second):
-                    self._report(DoubleVote, first, second)
+                    self._report_pair(DoubleVote, first, second)
                 case Forged(voter):
                     self.findings.append(Drop(voter, "bad_signature", f"quorum vote of view {vote.view}"))
                 case Repeated(voter):
                     self.findings.append(Drop(voter, "repeated", f"quorum vote of view {vote.view}"))
                     return None
-        self._keep(self._watch.note_vote(vote))
+        found = self._watch.note_vote(vote)
+        if found:
+            self._report(found)
         return qc
 
     def add_finalize_vote(self, vote: FinalizeVote, *, genuine: bool) -> FinalityCertificate | None:
@@ -116,13 +119,15 @@ class Certifier:
                 case Quorum(view):
                     fc = self.find_fc(view)
                 case Conflict(first, second):
-                    self._report(DoubleFinalize, first, second)
+                    self._report_pair(DoubleFinalize, first, second)
                 case Forged(voter):
                     self.findings.append(Drop(voter, "bad_signature", f"finalize vote of view {vote.view}"))
                 case Repeated(voter):
                     self.findings.append(Drop(voter, "repeated", f"finalize vote of view {vote.view}"))
                     return None
-        self._keep(self._watch.note_finalize(vote))
+        found = self._watch.note_finalize(vote)
+        if found:
+            self._report(found)
         return fc
 
     def find_fc(self, view: View) -> FinalityCertificate | None:
@@ -139,14 +144,14 @@ class Certifier:
 
     def note_fc(self, fc: FinalityCertificate) -> None:
         """Remember a verified FC: should its leaf not be here yet, any of them decides, not only the newest."""
-        self._keep(self._watch.note_fc(fc))
+        self._report(self._watch.note_fc(fc))
         self._fcs.setdefault(fc.view, fc)
 
     def add_timeout(self, vote: TimeoutVote) -> TimeoutCertificate | None:
         """R7: TimeoutVotes of success_threshold make the TC of their view."""
         context, view = self._context, vote.view
         self._timeouts.add(vote)
-        self._keep(self._watch.note_timeout(vote))
+        self._report(self._watch.note_timeout(vote))
         if self._timeouts.compute_stake(view) < context.stake_table.success_threshold:
             return None
         votes = self._timeouts.get_votes(view)
@@ -163,19 +168,21 @@ class Certifier:
 
     def forget_below(self, view: View) -> None:
         """L4: nothing about views below this one is needed any more."""
+        if view <= self._floor:
+            return
+        self._floor = view
         self._votes.forget_below(view)
         self._finalizes.forget_below(view)
         self._watch.forget_below(view)
-        self._qcs = {known: qc for known, qc in self._qcs.items() if known >= view}
-        self._fcs = {known: fc for known, fc in self._fcs.items() if known >= view}
+        forget_below(self._qcs, view)
+        forget_below(self._fcs, view)
 
-    def _report(self, kind: type[DoubleVote] | type[DoubleFinalize], first: Vote, second: Vote) -> None:
+    def _report_pair(self, kind: type[DoubleVote] | type[DoubleFinalize], first: Vote, second: Vote) -> None:
         halves = [SignedLeaf(vote.leaf, vote.signature) for vote in (first, second)]
-        self._keep(self._watch.report(make_pair(kind, first.voter, first.epoch, first.view, *halves)))
+        self._report(self._watch.report(make_pair(kind, first.voter, first.epoch, first.view, *halves)))
 
-    def _keep(self, found: Sequence[Evidence]) -> None:
-        if found:
-            self.findings += _make_reports(found)
+    def _report(self, found: Iterable[Evidence]) -> None:
+        self.findings += _make_reports(found)
 
 
 def _make_reports(found: Iterable[Evidence]) -> list[Report]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 from consensus.certificates import QuorumCertificate, make_genesis_certificate
@@ -70,12 +71,12 @@ class EpochContext:
             start=start,
         )
 
-    @property
+    @cached_property
     def genesis_qc(self) -> QuorumCertificate:
         """Certifies the genesis block by definition; the `justify_qc` of the first leaf."""
         return make_genesis_certificate(self.epoch, self.genesis.leaf.view, self.genesis.commitment)
 
-    @property
+    @cached_property
     def last_height(self) -> Height:
         """T2: the last height that is decided in this epoch; leaves above it only close the epoch."""
         return compute_last_height(self.epoch, self.ledger_parameters)

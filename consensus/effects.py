@@ -6,7 +6,7 @@ the record, so no runtime can send it early without going out of its way.
 """
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -190,6 +190,10 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
         return self.record is not None
 
 
+_WRITTEN: Final = frozenset((Persist, Decide, LedgerAdvanced, BeginEpoch))
+"""Effects that say something about the write."""
+
+
 def batch(effects: Iterable[Effect]) -> Batch:
     """Effects of one turn -> one write, and what may happen after it. The order of the effects is kept.
 
@@ -202,10 +206,14 @@ def batch(effects: Iterable[Effect]) -> Batch:
     epoch: EpochStart | None = None
     release: list[Effect] = []
     for effect in effects:
+        if type(effect) not in _WRITTEN:
+            release.append(effect)
+            continue
         if isinstance(effect, Persist):
             record = effect.record
-            blocks.update((block.commitment, block) for block in effect.blocks)
-            release.extend(effect.then)
+            for block in effect.blocks:
+                blocks[block.commitment] = block
+            release += effect.then
             continue
         if isinstance(effect, Decide):
             decides.append(effect)

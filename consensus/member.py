@@ -9,7 +9,7 @@ durable. What waits for a leaf (operations, evidence) outlives the epochs.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from consensus.certificates import FinalityCertificate
 from consensus.context import EpochContext
@@ -75,6 +75,10 @@ class Recovered(Protocol):
     def epoch(self) -> EpochStart | None:
         """What the epoch of the record began with; None in the first one."""
         ...
+
+
+_CONCERNING: Final = frozenset((Report, LedgerAdvanced, Decide))
+"""What of a replica's effects concerns the docket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,9 @@ class Member:
             self._begin_next()
 
     def _absorb(self, effects: Sequence[Effect]) -> None:
+        if _CONCERNING.isdisjoint(map(type, effects)):  # nearly always
+            self._effects += effects
+            return
         for effect in effects:
             self._effects.append(effect)
             if isinstance(effect, Report):

@@ -10,13 +10,10 @@ class Peers:
 
     def __init__(self, answer_interval: Microseconds) -> None:
         self.lost: set[ValidatorId] = set()
+        """Whose connection is gone."""
         self._answer_interval = answer_interval
         self._views: dict[ValidatorId, View] = {}
         self._next_answer: dict[ValidatorId, Microseconds] = {}
-
-    def on_message(self, peer: ValidatorId) -> None:
-        """Whoever speaks is connected."""
-        self.lost.discard(peer)
 
     def on_view(self, peer: ValidatorId, view: View) -> None:
         """A message of this view came from the peer, so it is there at least."""

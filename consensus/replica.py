@@ -63,7 +63,7 @@ from consensus.messages import (
 from consensus.replica_state import ReplicaState
 from consensus.safety import EntryCertificate
 from consensus.types import Commitment, Microseconds, ValidatorId, View
-from consensus.validation import Deferred, Foreign, Item, Unjustified
+from consensus.validation import Deferred, Foreign, Unjustified, Verified
 
 
 class Replica(ReplicaState):
@@ -81,7 +81,11 @@ class Replica(ReplicaState):
         if self.epoch_proof is not None:
             return effects
         if isinstance(event, Received):
-            self._on_received(event.sender, event.item)
+            self._peers.lost.discard(event.sender)  # whoever speaks is connected
+            if isinstance(event.item, Deferred):  # most of what comes
+                self._on_vote(event.sender, event.item.vote)
+            else:
+                self._on_item(event.sender, event.item)
         else:
             self._on_local(event)
         if self._certifier.findings:
@@ -132,11 +136,7 @@ class Replica(ReplicaState):
         if self._has_timed_out:
             self._time_out("restarted")
 
-    def _on_received(self, sender: ValidatorId, item: Item) -> None:
-        self._peers.on_message(sender)
-        if isinstance(item, Deferred):  # most of what comes
-            self._on_vote(sender, item.vote)
-            return
+    def _on_item(self, sender: ValidatorId, item: Verified[SingleMessage] | Unjustified | Foreign) -> None:
         match item:
             case Unjustified(header):
                 if self._oldest_view <= header.view <= self.view + self._view_window:
@@ -315,6 +315,7 @@ class Replica(ReplicaState):
         timed_out = isinstance(certificate, TimeoutCertificate)
         self._safety.enter(certificate)
         self._pacemaker.enter(view, self._now, timed_out=timed_out)
+        self.view = view
         self._leading.start_view()
         self._proposals.start_view(view)
         self._emit(EnteredView(view, self.leader, timed_out))
@@ -404,6 +405,8 @@ class Replica(ReplicaState):
 
     def _suspect(self) -> None:
         """L2: the connection to the leader is gone and its proposal has not come: time out now."""
+        if not self._peers.lost:
+            return
         is_awaited = self._proposals.candidate is None and not self._is_view_over and self._safety.can_sign
         if self.leader in self._peers.lost and is_awaited:
             self._time_out("leader_lost")

@@ -52,13 +52,11 @@ class ReplicaState:
         self.epoch_proof: EpochProof | None = None
         """T2: set when the last leaf of the epoch is decided; this replica signs nothing more then."""
         self._leading = Leading(context, self._proposals, safety)
+        self.view = self._pacemaker.view
+        """The current view; `_enter` moves it."""
         self._view_window = context.parameters.view_window
         self._now = Microseconds(0)
         self._effects: list[Effect] = []
-
-    @property
-    def view(self) -> View:
-        return self._pacemaker.view
 
     @property
     def leader(self) -> ValidatorId | None:
@@ -112,5 +110,5 @@ class ReplicaState:
     @property
     def _oldest_view(self) -> View:
         """L4: nothing below the last decided view or the window is needed."""
-        decided, in_window = self.chain.tip.leaf.view, self._pacemaker.view - self._view_window
+        decided, in_window = self.chain.tip.leaf.view, self.view - self._view_window
         return decided if decided >= in_window else View(in_window)

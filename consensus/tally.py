@@ -5,9 +5,8 @@ late votes cost nothing, and when two votes of one validator contradict each oth
 view is kept, in a window of views that the owner moves (L4).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -49,12 +48,11 @@ class Repeated(msgspec.Struct, frozen=True, gc=False):
 Outcome: TypeAlias = Quorum | Conflict[V] | Forged | Repeated
 
 
-@dataclass(slots=True)
-class _ViewVotes(Generic[V]):
-    votes: dict[ValidatorId, V] = field(default_factory=dict)
-    genuine: set[ValidatorId] = field(default_factory=set)
-    stake: dict[Commitment, int] = field(default_factory=dict)
-    conflicted: set[ValidatorId] = field(default_factory=set)
+class _ViewVotes(msgspec.Struct, Generic[V]):
+    votes: dict[ValidatorId, V] = msgspec.field(default_factory=dict)
+    genuine: set[ValidatorId] = msgspec.field(default_factory=set)
+    stake: dict[Commitment, int] = msgspec.field(default_factory=dict)
+    conflicted: set[ValidatorId] = msgspec.field(default_factory=set)
     quorum: Quorum | None = None
 
 
@@ -67,7 +65,7 @@ class VoteTally(Generic[V]):
         self._is_genuine = is_genuine
         self._views: dict[View, _ViewVotes[V]] = {}
 
-    def add(self, vote: V, *, genuine: bool = False) -> Sequence[Outcome[V]]:
+    def add(self, vote: V, *, genuine: bool = False) -> list[Outcome[V]]:
         """Count a vote; `genuine` says that its signature needs no check (the replica's own).
 
         Returns what came of it: a quorum once per view, a conflict once per validator and view, every repetition and
@@ -86,7 +84,7 @@ class VoteTally(Generic[V]):
         stake = tally.stake.get(leaf, 0) + self._stakes[voter]
         tally.stake[leaf] = stake
         if tally.quorum is not None or stake < self._threshold:
-            return ()
+            return []
         return self._prove_quorum(tally, vote.view, leaf)
 
     def get_quorum(self, view: View) -> Quorum | None:
@@ -95,8 +93,7 @@ class VoteTally(Generic[V]):
 
     def forget_below(self, view: View) -> None:
         """Drop everything about lower views."""
-        for old in [known for known in self._views if known < view]:
-            del self._views[old]
+        forget_below(self._views, view)
 
     def __len__(self) -> int:
         return sum(len(tally.votes) for tally in self._views.values())
@@ -116,14 +113,17 @@ class VoteTally(Generic[V]):
     def _prove_quorum(self, tally: _ViewVotes[V], view: View, leaf: Commitment) -> list[Outcome[V]]:
         """Check the signatures that were put off, one by one, until they carry a quorum or run out."""
         outcome: list[Outcome[V]] = []
-        for vote in [vote for vote in tally.votes.values() if vote.leaf == leaf and vote.voter not in tally.genuine]:
-            if self._is_genuine(vote):
+        signatures: dict[ValidatorId, bytes] = {}
+        for vote in tuple(tally.votes.values()):
+            if vote.leaf != leaf:
+                continue
+            if vote.voter in tally.genuine or self._is_genuine(vote):
                 tally.genuine.add(vote.voter)
+                signatures[vote.voter] = vote.signature
             else:
                 self._remove(tally, vote)
                 outcome.append(Forged(vote.voter))
         if tally.stake.get(leaf, 0) >= self._threshold:
-            signatures = {vote.voter: vote.signature for vote in tally.votes.values() if vote.leaf == leaf}
             tally.quorum = Quorum(view, leaf, signatures)
             outcome.append(tally.quorum)
         return outcome
@@ -151,6 +151,13 @@ class TimeoutTally:
 
     def get_votes(self, view: View) -> dict[ValidatorId, TimeoutVote]:
         return {vote.voter: vote for vote in self._votes.values() if vote.view == view}
+
+
+def forget_below(by_view: MutableMapping[View, Any], view: View) -> None:
+    """Drop what is about lower views."""
+    for known in tuple(by_view):
+        if known < view:
+            del by_view[known]
 
 
 def select_high_qc(votes: Mapping[ValidatorId, TimeoutVote]) -> QuorumCertificate:

@@ -13,9 +13,10 @@ is reported that a ledger would refuse. A forgery accuses nobody; where it compe
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
+
+import msgspec
 
 from consensus.certificates import (
     Certificate,
@@ -42,6 +43,7 @@ from consensus.header import LeafHeader, compute_header_commitment
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote
 from consensus.signatures import Domain, SignatureScheme, make_statement
 from consensus.stake_table import StakeTable
+from consensus.tally import forget_below
 from consensus.types import Commitment, Epoch, NetworkId, ValidatorId, View
 
 CERTIFICATES_MAX: Final = 4
@@ -52,13 +54,13 @@ _HEADER_BYTES: Final = 512
 """A header without its certificates."""
 
 
-@dataclass(frozen=True)
 class _Shut:
     """A certificate, and what each of its signers put in once somebody asks."""
 
-    certificate: Certificate
-    table: StakeTable
-    scheme: SignatureScheme
+    def __init__(self, certificate: Certificate, table: StakeTable, scheme: SignatureScheme) -> None:
+        self.certificate = certificate
+        self.table = table
+        self.scheme = scheme
 
     @cached_property
     def signatures(self) -> dict[ValidatorId, bytes]:
@@ -70,19 +72,11 @@ class _Shut:
         return dict(zip(signers, self.scheme.split(self.certificate.proof, len(signers)) or (), strict=False))
 
 
-@dataclass(slots=True)
-class _LeafRoll:
+class _LeafRoll(msgspec.Struct):
     """Who signed which leaf, in one view: one statement of each validator, and certificates that hold more."""
 
-    single: dict[ValidatorId, SignedLeaf] = field(default_factory=dict)
-    certificates: list[tuple[Commitment, _Shut]] = field(default_factory=list)
-
-    def certifies_another(self, leaf: Commitment) -> bool:
-        """Whether a certificate for another leaf is here."""
-        for certified, _ in self.certificates:  # noqa: SIM110 - asked with every vote, and a generator costs more
-            if certified != leaf:
-                return True
-        return False
+    single: dict[ValidatorId, SignedLeaf] = msgspec.field(default_factory=dict)
+    certificates: list[tuple[Commitment, _Shut]] = msgspec.field(default_factory=list)
 
     def find(self, signer: ValidatorId, *, besides: Commitment | None = None) -> Iterator[SignedLeaf]:
         """What this validator is known to have signed, `besides` this leaf."""
@@ -102,12 +96,11 @@ class _LeafRoll:
                 yield from shut.signatures.items()
 
 
-@dataclass(slots=True)
-class _TimeoutRoll:
+class _TimeoutRoll(msgspec.Struct):
     """Who timed out in one view, and with which signed `high_qc.view`."""
 
-    single: dict[ValidatorId, tuple[View, bytes]] = field(default_factory=dict)
-    certificates: list[tuple[TimeoutCertificate, _Shut]] = field(default_factory=list)
+    single: dict[ValidatorId, tuple[View, bytes]] = msgspec.field(default_factory=dict)
+    certificates: list[tuple[TimeoutCertificate, _Shut]] = msgspec.field(default_factory=list)
 
     def find_below(self, view: View, signer: ValidatorId | None) -> Iterator[tuple[ValidatorId, View, bytes]]:
         """Signers, or this signer, of a `high_qc.view` below `view`."""
@@ -246,11 +239,14 @@ class Watch:
     def forget_below(self, view: View) -> None:
         """L4: the window has moved. Of each validator the latest FinalizeVote is kept, whatever its view (E4)."""
         self._floor = max(self._floor, view)
-        self._proposals = {known: roll for known, roll in self._proposals.items() if known >= view}
-        self._votes = {known: roll for known, roll in self._votes.items() if known >= view}
-        self._timeouts = {known: roll for known, roll in self._timeouts.items() if known >= view}
-        self._headers = {leaf: header for leaf, header in self._headers.items() if header.view >= view}
-        for old in [known for known in self._finalizes if known < view]:
+        forget_below(self._proposals, view)
+        forget_below(self._votes, view)
+        forget_below(self._timeouts, view)
+        if self._headers:
+            self._headers = {leaf: header for leaf, header in self._headers.items() if header.view >= view}
+        for old in tuple(self._finalizes):
+            if old >= view:
+                continue
             single = self._finalizes[old].single
             latest = {voter: signed for voter, signed in single.items() if self._latest_finalize[voter] == old}
             if latest:
@@ -276,9 +272,13 @@ class Watch:
         roll = rolls.get(view)
         if roll is None:
             roll = rolls[view] = _LeafRoll()
-        if signer not in roll.single and not roll.certifies_another(signed.leaf):  # nearly always
-            roll.single[signer] = signed
-            return found
+        if signer not in roll.single:
+            for certified, _ in roll.certificates:
+                if certified != signed.leaf:
+                    break
+            else:  # nearly always: the first word of this signer, and no other leaf is certified
+                roll.single[signer] = signed
+                return found
         if roll.single.get(signer) == signed:
             return found
         for known in roll.find(signer, besides=signed.leaf):
@@ -295,8 +295,9 @@ class Watch:
         if view < self._floor or not certificate.signers:  # what an epoch begins with is signed by nobody
             return []
         roll = rolls.setdefault(view, _LeafRoll())
-        if any(certificate == shut.certificate for _, shut in roll.certificates):
-            return []
+        for _, known_shut in roll.certificates:
+            if known_shut.certificate == certificate:
+                return []
         shut = self._open(certificate)
         found: list[Evidence] = []
         for signer, known in _find_others(roll, leaf):

@@ -256,8 +256,10 @@ class Process:
         member = self._member
         if member is None:
             return
-        if isinstance(arrival, Received) and not self._is_blocked:  # nearly all
-            self._commit(member.handle(arrival, self._simulation.now))
+        if isinstance(arrival, Received) and not self._is_blocked:  # nearly all, and most of these change nothing
+            effects = member.handle(arrival, self._simulation.now)
+            if effects or self._pressed_view != member.replica.view:
+                self._commit(effects)
         elif isinstance(arrival, Refused):
             self.drops[arrival.reason] = self.drops.get(arrival.reason, 0) + 1
         elif self._is_blocked:

@@ -61,7 +61,7 @@ def test_e4_the_signers_of_a_tc_are_held_to_what_they_finalized(lab: Lab) -> Non
     (block,) = lab.chain(1)
     certifier = Certifier(lab.context, lab.validator)
     for number in (0, 1):
-        certifier.add_vote(lab.finalize(number, block), genuine=False)
+        certifier.add_finalize_vote(lab.finalize(number, block), genuine=False)
     tc = lab.tc(1, lab.genesis_qc, voters=(1, 2, 3))
     assert [evidence.offender for evidence in get_evidence(certifier.note_tc(tc))] == [1]
     assert certifier.note_tc(tc) == []
@@ -86,14 +86,14 @@ def test_e4_a_timeout_that_remembers_or_came_before_is_no_offence(
     blocks = lab.chain(4)
     qc = lab.genesis_qc if signed == 0 else lab.qc(blocks[signed - 1])
     certifier = Certifier(lab.context, lab.validator)
-    certifier.add_vote(lab.finalize(0, blocks[finalized - 1]), genuine=False)
+    certifier.add_finalize_vote(lab.finalize(0, blocks[finalized - 1]), genuine=False)
     assert certifier.note_timeout(lab.timeout(0, timed_out, qc)) == []
 
 
 def test_e4_a_forged_finalize_vote_frames_nobody(lab: Lab) -> None:
     (block,) = lab.chain(1)
     certifier = Certifier(lab.context, lab.validator)
-    certifier.add_vote(replace(lab.finalize(1, block), voter=ValidatorId(0)), genuine=False)
+    certifier.add_finalize_vote(replace(lab.finalize(1, block), voter=ValidatorId(0)), genuine=False)
     assert certifier.note_timeout(lab.timeout(0, 1, lab.genesis_qc)) == []
 
 
@@ -107,9 +107,10 @@ def test_e5_votes_for_a_leaf_that_undoes_a_qc_are_reported(lab: Lab) -> None:
     """Those that came before it was seen, and those that come later."""
     certifier = Certifier(lab.context, lab.validator)
     leaf = make_unjustified(lab)
-    certifier.add_vote(lab.vote(0, leaf), genuine=False)
+    certifier.add_quorum_vote(lab.vote(0, leaf), genuine=False)
     early = get_evidence(certifier.note_unjustified(make_header(leaf.leaf)))
-    late = get_evidence(certifier.add_vote(lab.vote(1, leaf), genuine=False)[1])
+    certifier.add_quorum_vote(lab.vote(1, leaf), genuine=False)
+    late = get_evidence(certifier.take_findings())
     for offender, (evidence,) in enumerate((early, late)):
         assert isinstance(evidence, UnjustifiedVote)
         assert evidence.offender == offender
@@ -132,9 +133,11 @@ def test_e5_a_vote_for_a_justified_leaf_or_in_the_name_of_another_is_no_offence(
     unjustified = make_unjustified(lab)
     for block in (justified, unjustified):
         assert certifier.note_unjustified(make_header(block.leaf)) == []
-    assert certifier.add_vote(lab.vote(0, justified), genuine=False)[1] == []
+    certifier.add_quorum_vote(lab.vote(0, justified), genuine=False)
+    assert certifier.take_findings() == []
     forged = replace(lab.vote(1, unjustified), voter=ValidatorId(2))
-    assert not select(certifier.add_vote(forged, genuine=False)[1], Report)
+    certifier.add_quorum_vote(forged, genuine=False)
+    assert not select(certifier.take_findings(), Report)
 
 
 # Two conflicting FCs, each way to make them
