@@ -41,7 +41,6 @@ from consensus.events import (
     OperationSubmitted,
     PayloadBuilt,
     PayloadReady,
-    Received,
     Started,
     TimerFired,
     TransactionsWaiting,
@@ -256,11 +255,7 @@ class Process:
         member = self._member
         if member is None:
             return
-        if isinstance(arrival, Received) and not self._is_blocked:  # nearly all, and most of these change nothing
-            effects = member.handle(arrival, self._simulation.now)
-            if effects or self._pressed_view != member.replica.view:
-                self._commit(effects)
-        elif isinstance(arrival, Refused):
+        if isinstance(arrival, Refused):
             self.drops[arrival.reason] = self.drops.get(arrival.reason, 0) + 1
         elif self._is_blocked:
             self._inbox.append(arrival)
@@ -268,7 +263,9 @@ class Process:
             self._serve(arrival)
         else:
             now, clock = self._simulation.now, self._timers.clock
-            self._commit(member.handle(arrival, now if clock is None else clock.read(now)))
+            effects = member.handle(arrival, now if clock is None else clock.read(now))
+            if effects or self._pressed_view != member.replica.view or self.turn_microseconds:  # else: a vote counted
+                self._commit(effects)
 
     def _take_turn(self, events: Sequence[Event]) -> None:
         effects: list[Effect] = []
