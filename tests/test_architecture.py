@@ -15,6 +15,7 @@ MEETING_POINTS = {
     "sequencer/cli/simulate.py",
     "sequencer/cli/check.py",
     "sequencer/cli/fuzz.py",
+    "sequencer/cli/twins.py",
     "sequencer/local_cluster/byzantine.py",
 }
 """Where the two sides meet: commands that run the simulator or its oracles, and a devnet's node that lies."""

@@ -16,6 +16,7 @@ from sequencer.cli.simulate import simulate
 from sequencer.cli.stake import stake_app
 from sequencer.cli.start import start
 from sequencer.cli.status import status
+from sequencer.cli.twins import twins
 from sequencer.cli.tx import tx_app
 from sequencer.cli.version import version
 from sequencer.failures import ExitCode, explain_failure
@@ -52,7 +53,7 @@ def _program(
     pass
 
 
-for _command in (init, start, status, forensics, simulate, version):
+for _command in (init, start, status, forensics, simulate, twins, version):
     app.command()(_command)
 app.add_typer(devnet_app, name="devnet")
 app.add_typer(tx_app, name="tx")
