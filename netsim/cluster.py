@@ -110,6 +110,8 @@ class Cluster:
         ]
         self.stakers = Stakers(self.context.network_id, purse, self.alive)
         self.wire.attach([process.receive for process in self.processes])
+        for observer in self.observers:
+            observer.on_begin(self.processes)
         if start:
             for process in self.processes:
                 process.start()
@@ -157,6 +159,10 @@ class Cluster:
         """Transactions in the longest decided chain."""
         chain = max((process.disk.decided for process in self.processes), key=len)
         return sum(len(self.workload.parse(block) or ()) for block in chain)
+
+    def count_submitted(self) -> int:
+        """Transactions that have reached the nodes so far."""
+        return self.workload.count(self.simulation.now)
 
     @property
     def audit_hash(self) -> str:
@@ -207,6 +213,19 @@ class Cluster:
         if not self._run(self.simulation.now + round(timeout_seconds * 1_000_000), is_done):
             wanted = "the condition" if height is None else f"height {height}"
             raise self._fail(f"{wanted} was not reached within {timeout_seconds} virtual seconds")
+
+    def finish(self, submitted: int = 0) -> None:
+        """The end of the scenario: oracles look at what can only be said of a whole run. Raises `Violation`.
+
+        The first `submitted` transactions must be decided by now: take `count_submitted` when everything is healed, and
+        give the cluster time after that.
+        """
+        try:
+            for observer in self.observers:
+                observer.on_end(self.simulation.now, self.processes, submitted)
+        except Exception as error:
+            error.add_note(self._describe())
+            raise
 
     def expect(self, held: bool, what: str) -> None:
         """Raises `ExpectationFailed` unless `held`; `what` says what was expected."""

@@ -1,19 +1,29 @@
 """Who watches a simulation: the checkers and the recorder of figures. Watching changes nothing."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from consensus.effects import Decide, EnteredView, LedgerChanges, TimedOut
 from consensus.epochs import EpochStart
 from consensus.evidence import Evidence
 from consensus.leaf import Block
-from consensus.ledger import LedgerChange
+from consensus.ledger import Ledger, LedgerChange
 from consensus.messages import Message
 from consensus.safety import SafetyRecord
 from consensus.types import Microseconds, ValidatorId
 
+if TYPE_CHECKING:
+    from netsim.process import Process
+
 
 class Observer:
     """Every hook is called at the moment when the thing happens, in the order in which things happen."""
+
+    def on_begin(self, processes: "Sequence[Process]") -> None:
+        """The nodes, before any of them has started: for those who look into them on the way."""
+
+    def on_end(self, now: Microseconds, processes: "Sequence[Process]", submitted: int) -> None:
+        """The scenario is over, see `netsim.cluster.Cluster.finish`: what can only be said of a whole run."""
 
     def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, decided: Sequence[Block]) -> None:
         """A process starts, for the first time or again, from this record and these decided blocks (genesis first).
@@ -36,8 +46,11 @@ class Observer:
     def on_decide(self, now: Microseconds, node: ValidatorId, decide: Decide) -> None:
         """A replica has decided blocks."""
 
-    def on_ledger(self, now: Microseconds, node: ValidatorId, changes: LedgerChanges) -> None:
-        """Decided leaves have changed the ledger; by height, what is worth telling."""
+    def on_ledger(self, now: Microseconds, node: ValidatorId, ledger: Ledger, changes: LedgerChanges) -> None:
+        """Decided leaves have changed the ledger of this node; by height, what is worth telling.
+
+        Also at each start, right after `on_start`: the ledger with which the process begins.
+        """
 
     def on_epoch(
         self, now: Microseconds, node: ValidatorId, start: EpochStart, changes: Sequence[LedgerChange]

@@ -192,6 +192,7 @@ class Process:
             if found.epoch is not None:  # its process may have died between the write and telling anybody
                 observer.on_epoch(self._simulation.now, self.id, found.epoch, ())
             observer.on_start(self._simulation.now, self.id, found.record, self.disk.decided)
+            observer.on_ledger(self._simulation.now, self.id, self._member.ledger, ())
         self._simulation.changed = True
         self._take_turn([Started()])
 
@@ -385,9 +386,9 @@ class Process:
                     self._answer(PayloadReady(block.commitment, accepted))
                 case Decide():
                     self._on_decide(effect)
-                case LedgerAdvanced(_, changes):
+                case LedgerAdvanced(ledger, changes):
                     for observer in observers:
-                        observer.on_ledger(now, self.id, changes)
+                        observer.on_ledger(now, self.id, ledger, changes)
                 case BeginEpoch(start, changes):
                     self._building = None
                     self._world.wire.begin_epoch(self.member.context)

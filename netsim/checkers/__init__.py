@@ -8,10 +8,15 @@ from collections.abc import Container
 
 from consensus.context import EpochContext
 from consensus.types import ValidatorId
+from netsim.checkers.accusations import OnlyByzantineAccused
 from netsim.checkers.agreement import Agreement
 from netsim.checkers.certificates import Certificates
 from netsim.checkers.epochs import EpochBoundaries
+from netsim.checkers.ledgers import LedgerCommitments
+from netsim.checkers.memory import MemoryBudget
 from netsim.checkers.order import DecideOrder
+from netsim.checkers.replay import Replay
+from netsim.checkers.supply import SupplyConserved
 from netsim.checkers.timeouts import FinalizeBeforeTimeout
 from netsim.checkers.transactions import TransactionsOnce
 from netsim.checkers.views import ViewsAdvance
@@ -34,4 +39,9 @@ def make_checkers(context: EpochContext, byzantine: Container[ValidatorId] = ())
         ViewsAdvance(byzantine),
         certificates,
         TransactionsOnce(byzantine),
+        LedgerCommitments(context, byzantine),
+        SupplyConserved(context, byzantine),
+        OnlyByzantineAccused(byzantine),
+        MemoryBudget(byzantine),
+        Replay(context, byzantine),
     ]

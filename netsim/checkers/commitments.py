@@ -1,10 +1,11 @@
-"""A leaf's commitment, computed from the text of P3 and not by the code under test."""
+"""What leaves and ledgers commit to, computed from the text of P3 and not by the code under test."""
 
 from hashlib import sha256
 
 import msgspec
 
 from consensus.leaf import Leaf
+from consensus.ledger import LedgerState
 
 _BODY = ("operations", "evidence", "beacon", "epoch_proof")
 """What can grow: it stands in the header as one hash, between the ledger and the certificates."""
@@ -16,3 +17,12 @@ def compute_commitment(leaf: Leaf) -> bytes:
     header = list(fields.values())
     header.insert(list(fields).index("justify_qc"), body)
     return sha256(b"sequencer/leaf/2\x00" + msgspec.msgpack.encode(header)).digest()
+
+
+def compute_ledger_commitment(state: LedgerState) -> bytes:
+    """The state with its stake tables taken out, and then those, each as a hash of its own."""
+    fields = [() if name == "tables" else getattr(state, name) for name in state.__struct_fields__]
+    digest = sha256(b"sequencer/ledger/2\x00" + msgspec.msgpack.encode(fields))
+    for table in state.tables:
+        digest.update(sha256(b"sequencer/stake-table/2\x00" + msgspec.msgpack.encode(table)).digest())
+    return digest.digest()

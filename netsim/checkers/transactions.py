@@ -1,4 +1,4 @@
-"""A transaction is decided at most once."""
+"""A transaction is decided at most once; and once everything is healed, none that was accepted is missing."""
 
 from collections.abc import Container, Sequence
 
@@ -10,6 +10,10 @@ from consensus.safety import SafetyRecord
 from consensus.types import Microseconds, ValidatorId
 from netsim.checkers.violation import Violation
 from netsim.observer import Observer
+from netsim.process import Process
+
+_INDEX_BYTES = 8
+"""Each transaction of a simulation begins with its number, counted from 0 in the order in which they came in."""
 
 
 class TransactionsOnce(Observer):
@@ -32,6 +36,13 @@ class TransactionsOnce(Observer):
     def on_decide(self, now: Microseconds, node: ValidatorId, decide: Decide) -> None:
         if node not in self._byzantine:
             self._look(decide.blocks)
+
+    def on_end(self, now: Microseconds, processes: Sequence[Process], submitted: int) -> None:
+        """The first `submitted` ones have had time enough to be decided."""
+        decided = {int.from_bytes(transaction[:_INDEX_BYTES], "big") for transaction in self._height_of}
+        lost = [number for number in range(submitted) if number not in decided]
+        if lost:
+            raise Violation("lost", f"{len(lost)} of {submitted} transactions were never decided, first {lost[0]}")
 
     def _look(self, blocks: Sequence[Block]) -> None:
         for block in blocks:

@@ -10,7 +10,7 @@ import pytest
 from consensus.effects import LedgerChanges
 from consensus.evidence import DoubleFinalize, DoubleProposal, DoubleVote, Evidence, find_evidence_flaw
 from consensus.leaf import compute_leaf_commitment
-from consensus.ledger import LeadershipParameters
+from consensus.ledger import LeadershipParameters, Ledger
 from consensus.ledger.changes import Tombstoned
 from consensus.messages import Message, QuorumProposal, QuorumVote, StatusResponse
 from consensus.types import Commitment, Height, Microseconds, ValidatorId
@@ -42,7 +42,7 @@ class Record(Observer):
         if node not in self.liars:
             self.reports.append(evidence)
 
-    def on_ledger(self, now: Microseconds, node: ValidatorId, changes: LedgerChanges) -> None:
+    def on_ledger(self, now: Microseconds, node: ValidatorId, ledger: Ledger, changes: LedgerChanges) -> None:
         for height, described in changes:
             found = [(height, change) for change in described if isinstance(change, Tombstoned)]
             self.tombstones.setdefault(node, []).extend(found)

@@ -25,7 +25,7 @@ class Ledgers(Observer):
 
     told: dict[ValidatorId, list[tuple[Height, LedgerChange]]] = field(default_factory=dict)
 
-    def on_ledger(self, now: Microseconds, node: ValidatorId, changes: LedgerChanges) -> None:
+    def on_ledger(self, now: Microseconds, node: ValidatorId, ledger: Ledger, changes: LedgerChanges) -> None:
         for height, described in changes:
             self.told.setdefault(node, []).extend((height, change) for change in described)
 

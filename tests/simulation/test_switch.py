@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from consensus.effects import LedgerChanges
-from consensus.ledger import EpochParameters, LeadershipParameters, LedgerParameters
+from consensus.ledger import EpochParameters, LeadershipParameters, Ledger, LedgerParameters
 from consensus.ledger.changes import FallbackActivated, FallbackEnded
 from consensus.types import Microseconds, ValidatorId
 from netsim.byzantine.behaviours import BEHAVIOURS
@@ -43,7 +43,7 @@ class Switches(Observer):
     activated: set[int] = field(default_factory=set)
     ended: set[int] = field(default_factory=set)
 
-    def on_ledger(self, now: Microseconds, node: ValidatorId, changes: LedgerChanges) -> None:
+    def on_ledger(self, now: Microseconds, node: ValidatorId, ledger: Ledger, changes: LedgerChanges) -> None:
         for height, described in changes:
             for change in described:
                 if isinstance(change, FallbackActivated):
