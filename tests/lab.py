@@ -119,9 +119,13 @@ class Lab:
             timeout_certificate=tc,
         )
         block = Block(msgspec.structs.replace(leaf, **(bend or {})), payload)
-        after = apply_leaf(self.get_ledger(parent), parent.leaf, leaf, self.context.ledger_parameters)
-        self._ledgers[block.commitment] = after
+        self.adopt(block, parent)
         return block
+
+    def adopt(self, block: Block, parent: Block) -> None:
+        """A block that the replica under test has made: others may build on it."""
+        after = apply_leaf(self.get_ledger(parent), parent.leaf, block.leaf, self.context.ledger_parameters)
+        self._ledgers[block.commitment] = after
 
     def sign(self, number: int, domain: Domain, view: int, subject: bytes) -> bytes:
         statement = make_statement(self.context.network_id, domain, EPOCH, View(view), subject)
