@@ -20,8 +20,8 @@ class TraceAgreement(Observer):
 
     @property
     def heights(self) -> int:
-        """How many heights are known."""
-        return len(self._chain)
+        """How many heights above genesis are known."""
+        return len(self._chain) - (0 in self._chain)
 
     def on_start(self, now: Microseconds, node: ValidatorId, record: SafetyRecord, decided: Sequence[Block]) -> None:
         self._check_all(node, decided)

@@ -72,6 +72,9 @@ def devnet(
             show_default=False,
         ),
     ] = None,
+    journal: Annotated[
+        bool, typer.Option("--journal", help="Let every node keep a journal, for `sequencer check trace`.")
+    ] = False,
     ready_file: Annotated[
         Path | None, typer.Option(help="Write all URLs and process ids here, as JSON, when all nodes have decided.")
     ] = None,
@@ -87,13 +90,20 @@ def devnet(
     # The fork server imports the node while this process makes keys and draws tables.
     with _Interrupts() as interrupts, ForkServerProcess() as server:
         from sequencer.local_cluster.cluster import LocalCluster
-        from sequencer.local_cluster.home import compute_port_settings, lock_home, merge_settings, open_devnet
+        from sequencer.local_cluster.home import (
+            compute_journal_settings,
+            compute_port_settings,
+            lock_home,
+            merge_settings,
+            open_devnet,
+        )
 
         made, is_new = open_devnet(home, _make_plan(nodes, stakes, base_port, epoch_blocks), reset=reset)
         _check_same(made, nodes, stakes)
         settings = merge_settings(
             {} if is_new or base_port is None else compute_port_settings(made, base_port),
             {node.config.validator: {"durability": durability.value} if durability else {} for node in made.nodes},
+            compute_journal_settings(made) if journal else {},
         )
         liars = _parse_byzantine(byzantine or (), made)
         with lock_home(home), LocalCluster(made, settings, server=server, byzantine=liars) as cluster:

@@ -89,6 +89,11 @@ def compute_port_settings(home: Home, base_port: int) -> dict[str, dict[str, str
     }
 
 
+def compute_journal_settings(home: Home) -> dict[str, dict[str, str]]:
+    """Settings that let every node keep a journal in its folder, for one run."""
+    return {node.config.validator: {"journal": str((node.folder / "journal").absolute())} for node in home.nodes}
+
+
 def merge_settings(*parts: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
     """By node name; later parts win."""
     merged: dict[str, dict[str, str]] = {}
