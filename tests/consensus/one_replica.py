@@ -44,10 +44,15 @@ from consensus.messages import (
 from consensus.safety import SafetyRecord
 from consensus.types import Microseconds, ValidatorId
 from consensus.validation import MessageValidator
-from netsim.checkers import make_checkers
+from netsim.checkers.agreement import Agreement
 from netsim.checkers.certificates import Certificates
+from netsim.checkers.order import DecideOrder
+from netsim.checkers.timeouts import FinalizeBeforeTimeout
+from netsim.checkers.views import ViewsAdvance
+from netsim.checkers.votes import OneVotePerView
 from netsim.disk import Disk, DiskModel
-from tests.consensus.others import LIAR, Others
+from netsim.observer import Observer
+from tests.consensus.others import Others
 from tests.lab import START, Bench
 
 
@@ -74,8 +79,15 @@ class OneReplica:
         self.requests: deque[LeafRequest | RangeRequest] = deque()
         self.deadlines: dict[Timer, Microseconds] = {}
         self._disk = Disk(DiskModel(), Random(1), lab.genesis, SafetyRecord.initial(lab.genesis_qc))
-        self._checkers = make_checkers(lab.context, {ValidatorId(LIAR)})
-        self._certificates = next(checker for checker in self._checkers if isinstance(checker, Certificates))
+        self._certificates = Certificates(lab.context)
+        self._checkers: list[Observer] = [
+            Agreement(lab.genesis),
+            OneVotePerView(),
+            FinalizeBeforeTimeout(),
+            DecideOrder(),
+            ViewsAdvance(),
+            self._certificates,
+        ]
         self._listener = MessageValidator(lab.context)
         """A peer that has verified nothing yet."""
         self._timed_out_view = 0
