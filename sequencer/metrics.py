@@ -43,6 +43,7 @@ VOTE_KINDS: Final[dict[type, str]] = {QuorumVote: "quorum", FinalizeVote: "final
 VOTE_STATUSES: Final = ("sent", "received")
 OPERATION_OUTCOMES: Final = ("accepted", "refused", "included")
 SUBMISSION_RESULTS: Final = ("accepted", "duplicate", "finalized", "rejected")
+PROMISE_OUTCOMES: Final = ("given", "refused", "kept", "broken")
 
 # A `_created` series beside each counter doubles the page and tells what nobody asks.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -146,6 +147,13 @@ class NodeMetrics:
             "sequencer_transactions_submitted", "Transactions submitted here, by result.", ["result"], registry=registry
         )
         self.submitted = {result: submitted.labels(result) for result in SUBMISSION_RESULTS}
+        promises = Counter(
+            "sequencer_promises",
+            "Soft confirmations: given and refused by this node, kept and broken by those that it has asked.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.promises = {outcome: promises.labels(outcome) for outcome in PROMISE_OUTCOMES}
         self.peers_connected = Gauge("sequencer_peers_connected", "Validators connected to.", registry=registry)
         self.dropped_frames = BoundedCounter(
             "sequencer_dropped_frames", "Frames of peers that changed nothing, by reason.", "reason", registry

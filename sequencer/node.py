@@ -78,6 +78,7 @@ from sequencer.operation_codec import OperationPlace
 from sequencer.payload import Hash, PayloadCache, PayloadError, Transaction, encode_payload
 from sequencer.ports import Address
 from sequencer.promise_desk import PromiseDesk
+from sequencer.promise_watch import PromiseWatch
 from sequencer.promises import Promises
 from sequencer.release import Release
 from sequencer.schedule_view import Outlook
@@ -146,10 +147,14 @@ class Node:
         context = network.context()
         admission = Admission(context.network_id, context.scheme, context.ledger_parameters)
         schedule = LedgerSchedule(context.ledger_parameters.leadership)
-        docket = Docket(admission, lambda claim: self._promises.confirms(claim))
+        docket = Docket(admission, lambda claim: self._watch.confirms(claim))
         self._member = Member(context, credentials, schedule, docket, recovered)
-        self._promises = Promises(self._member, storage, payloads, network.consensus.payload_bytes_max)
-        self._promise_desk = PromiseDesk(self._promises, self._member, self.validator_id, transport, self._find_refusal)
+        bytes_max = network.consensus.payload_bytes_max
+        self._promises = Promises(self._member, self.validator_id, storage, payloads, bytes_max)
+        self._watch = PromiseWatch(self._member, storage, payloads, metrics)
+        self._promise_desk = PromiseDesk(
+            self._promises, self._watch, self._member, self.validator_id, transport, metrics, self._find_refusal
+        )
         self._desk = LedgerDesk(network, credentials.validator_id, self._member.ledger, peers, metrics)
         self._send_beacon, self._beacons = trio.open_memory_channel[ComputeBeacon](math.inf)
         self._events: deque[Event] = deque()
@@ -395,13 +400,15 @@ class Node:
         for effect in turn.release:
             self._release.carry_out(effect)
         for decide in turn.decides:
-            self._events += map(EvidenceFound, self._promises.find_broken(decide.blocks))
+            self._events += map(EvidenceFound, self._watch.on_durable(decide.blocks))
 
     def _find_refusal(self, transaction: Transaction, hash_: Hash) -> str | None:
-        """A peer asks for a promise about this transaction: None when it is pending here now."""
-        (admission,) = self._transactions.submit([transaction], [hash_])
+        """Somebody asks for a promise about this transaction: None when it is pending here now."""
+        (admission,) = self.submit([transaction], [hash_])
+        if admission is mempool.Admission.FINALIZED:
+            return "the transaction is final already"
         is_pending = admission in (mempool.Admission.ACCEPTED, mempool.Admission.DUPLICATE)
-        return None if is_pending else f"the leader does not take the transaction ({admission.name.lower()})"
+        return None if is_pending else f"the leader does not take the transaction ({admission.value})"
 
     # Payloads
 

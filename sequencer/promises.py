@@ -1,4 +1,4 @@
-"""Soft confirmations: promises that this node gives, and those of others that it holds against them.
+"""Soft confirmations that this node gives.
 
 An honest node never breaks a promise, whatever happens to it. A promise and its transaction are on disk before the
 answer leaves, and are read back after a restart. Every payload that this node builds within the bound of a promise
@@ -8,20 +8,22 @@ begins with what was promised; where it cannot, the node stays silent: a missed 
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from consensus.evidence import BrokenPromise
 from consensus.leaf import Block
+from consensus.ledger import LedgerSchedule
 from consensus.member import Member
-from consensus.promises import Promise, is_promise_genuine
-from consensus.types import Commitment, ValidatorId
+from consensus.promises import Promise
+from consensus.types import Commitment, Epoch, ValidatorId, View
 from sequencer.payload import TRANSACTION_HEADER_BYTES, Hash, PayloadCache, Transaction
 from sequencer.storage import PromiseRow, Storage
 
 PROMISE_VIEWS: Final = 64
 """A promise binds for so many views: several turns of its leader on a small network."""
+ASKED_LEADERS: Final = 3
+"""Of the next leaders, the first that can be reached is asked."""
 PROMISED_PARTS: Final = 4
 """Promises never fill more than this part of a payload, so that they always fit into one."""
 PROMISES_MAX: Final = 4096
-"""Given ones, and those of others that are watched, each. What they are about is counted in bytes besides."""
+"""Given ones that still bind. What they are about is counted in bytes besides."""
 
 
 class PromiseRefusedError(Exception):
@@ -29,15 +31,26 @@ class PromiseRefusedError(Exception):
 
 
 class Promises:
-    """Plain calls of one Trio run, but for `give`, which waits for the disk."""
+    """Plain calls of one Trio run, but for `write`, which waits for the disk."""
 
-    def __init__(self, member: Member, storage: Storage, payloads: PayloadCache, payload_bytes_max: int) -> None:
+    def __init__(
+        self,
+        member: Member,
+        validator_id: ValidatorId,
+        storage: Storage,
+        payloads: PayloadCache,
+        payload_bytes_max: int,
+    ) -> None:
         self._member = member
+        self._validator_id = validator_id
         self._storage = storage
         self._payloads = payloads
+        self._schedule = LedgerSchedule(member.context.ledger_parameters.leadership)
         self._bytes_max = payload_bytes_max // PROMISED_PARTS
         self._given: dict[Hash, PromiseRow] = {}
-        self._held: dict[Hash, Promise] = {}
+        self._given_bytes = 0
+        self._looked_at: tuple[Epoch, View] | None = None
+        self._unwritten: list[PromiseRow] = []
         self._is_any_stored = False
 
     def restore(self) -> list[Transaction]:
@@ -46,29 +59,44 @@ class Promises:
         self._is_any_stored = bool(stored)
         rows = [row for row in stored if row.promise.epoch == self._member.epoch]
         decided = self._storage.select_decided([row.promise.transaction for row in rows])
-        self._given = {row.promise.transaction: row for row in rows if row.promise.transaction not in decided}
+        self._keep(row for row in rows if row.promise.transaction not in decided)
         return [row.transaction for row in self._given.values()]
 
-    # Given
+    def bind(self, transaction: Transaction, hash_: Hash, beneficiary: bytes) -> Promise:
+        """The promise about a transaction that is not decided; the same one again while it binds.
 
-    async def give(self, transaction: Transaction, hash_: Hash, beneficiary: bytes) -> Promise:
-        """The promise, durable. The same one again while it binds. Raises `PromiseRefusedError`."""
+        It holds from here on: a payload may be built before it is written. Nobody may have it before the next `write`
+        has returned. Raises `PromiseRefusedError`.
+        """
         self._forget_expired()
         known = self._given.get(hash_)
         if known is not None:
+            if known.promise.beneficiary != beneficiary:
+                raise PromiseRefusedError("the leader has promised this transaction to another beneficiary")
             return known.promise
-        size = sum(len(row.transaction) + TRANSACTION_HEADER_BYTES for row in self._given.values())
-        if len(self._given) >= PROMISES_MAX or size + len(transaction) + TRANSACTION_HEADER_BYTES > self._bytes_max:
+        size = self._given_bytes + _get_size(transaction)
+        if len(self._given) >= PROMISES_MAX or size > self._bytes_max:
             raise PromiseRefusedError("the leader has promised as much as a block may hold; wait for some to be final")
+        if not self._leads_soon():
+            raise PromiseRefusedError(f"the node that was asked leads in none of {PROMISE_VIEWS} views of this epoch")
         promise = self._member.sign_promise(Commitment(hash_), beneficiary, PROMISE_VIEWS)
         if promise is None:
             raise PromiseRefusedError("the node that was asked has no stake in this epoch")
         row = PromiseRow(transaction, promise)
-        # Bound from here on, also while the disk writes: a payload may be built meanwhile.
         self._given[hash_] = row
-        self._is_any_stored = True
-        await self._storage.append_promises([row])
+        self._given_bytes = size
+        self._unwritten.append(row)
         return promise
+
+    async def write(self) -> None:
+        """Everything that was bound is durable on return. One call at a time: each ends after all before it have.
+
+        Raises `StorageError` when the disk fails; the process must end then (R8).
+        """
+        rows, self._unwritten = self._unwritten, []
+        if rows:
+            self._is_any_stored = True
+            await self._storage.append_promises(rows)
 
     def select_due(self, ancestors: Iterable[Block]) -> list[Transaction]:
         """What a payload on top of these undecided blocks has to begin with, if it is built in the current view."""
@@ -87,57 +115,36 @@ class Promises:
         """What stands in a decided block is kept; what has expired binds no more."""
         for block in blocks if self._given else ():
             for hash_ in self._payloads.open(block).hash_set & self._given.keys():
-                del self._given[hash_]
+                self._given_bytes -= _get_size(self._given.pop(hash_).transaction)
         if blocks and self._is_any_stored:  # else there is nothing to delete with every turn
             self._storage.forget_promises(blocks[-1].leaf.epoch, blocks[-1].leaf.view)
 
-    # Held
-
-    def hold(self, promise: Promise, promiser: ValidatorId, hash_: Hash) -> None:
-        """A promise that a peer has given, to be watched. Raises `PromiseRefusedError` unless it is worth something."""
-        context = self._member.context
-        if (promise.promiser, promise.transaction, promise.epoch) != (promiser, hash_, context.epoch):
-            raise PromiseRefusedError("the leader has promised something else")
-        is_known = promiser in context.stake_table
-        key = context.stake_table.get_validator(promiser).public_key if is_known else b""
-        if not is_known or not is_promise_genuine(promise, key, context.scheme, context.network_id):
-            raise PromiseRefusedError("the leader's promise is not signed by it")
-        if len(self._held) >= PROMISES_MAX:
-            del self._held[next(iter(self._held))]
-        self._held[hash_] = promise
-
-    def find_broken(self, blocks: Iterable[Block]) -> list[BrokenPromise]:
-        """These blocks are decided and durable: what they break. Nothing is watched beyond its bound."""
-        broken: list[BrokenPromise] = []
-        for block in blocks if self._held else ():
-            leaf = block.leaf
-            for hash_, promise in list(self._held.items()):
-                if (leaf.epoch, leaf.view) > (promise.epoch, promise.last_view):
-                    del self._held[hash_]
-                    continue
-                claim = BrokenPromise(promise, leaf.height)
-                if self.confirms(claim):
-                    broken.append(claim)
-                    del self._held[hash_]
-        return broken
-
-    def confirms(self, claim: BrokenPromise) -> bool:
-        """R3b, J4: by this node's own blocks the claim is true. What is not decided here yet is not confirmed."""
-        promise, block = claim.promise, self._storage.read_decided_at(claim.height)
-        if block is None:
+    def _leads_soon(self) -> bool:
+        """Without a turn within the bound, and before the epoch is over, a promise would be worth nothing."""
+        me, replica, ledger = self._validator_id, self._member.replica, self._member.ledger
+        parent = replica.candidate or replica.high_block
+        if parent is None:
             return False
-        leaf = block.leaf
-        if (leaf.proposer, leaf.epoch) != (promise.promiser, promise.epoch):
-            return False
-        if not promise.first_view <= leaf.view <= promise.last_view:
-            return False
-        location = self._storage.find_transaction(promise.transaction)
-        return location is None or location.height > claim.height
+        views = max(0, min(PROMISE_VIEWS, self._member.context.last_height - parent.leaf.height))
+        if me in replica.compute_next_leaders(min(views, ASKED_LEADERS)):
+            return True
+        first = replica.view if replica.candidate is None else View(replica.view + 1)
+        return me not in ledger.sidelined and self._schedule.count_turns(first, View(first + views - 1), me, ledger) > 0
 
     def _forget_expired(self) -> None:
-        now = (self._member.epoch, self._member.replica.view)
-        self._given = {
-            hash_: row
-            for hash_, row in self._given.items()
-            if (row.promise.epoch, row.promise.last_view) >= now and row.promise.epoch == now[0]
-        }
+        """Once in each view."""
+        epoch, view = now = self._member.epoch, self._member.replica.view
+        if now != self._looked_at:
+            self._looked_at = now
+            self._keep(
+                row for row in self._given.values() if row.promise.epoch == epoch and row.promise.last_view >= view
+            )
+
+    def _keep(self, rows: Iterable[PromiseRow]) -> None:
+        self._given = {row.promise.transaction: row for row in rows}
+        self._given_bytes = sum(_get_size(row.transaction) for row in self._given.values())
+
+
+def _get_size(transaction: Transaction) -> int:
+    """What it takes of a payload, in bytes."""
+    return len(transaction) + TRANSACTION_HEADER_BYTES

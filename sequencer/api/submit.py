@@ -117,6 +117,8 @@ class Submit:
         query = Query(request, Wait.PARAMETERS | {"beneficiary"})
         is_soft = query.read_choice("wait", ("finalized", "soft"), "finalized") == "soft"
         beneficiary = _read_beneficiary(query, is_soft=is_soft)
+        if is_soft and "timeout_s" in query:
+            raise Problem(BAD_PARAMETER, "timeout_s means nothing with wait=soft.", parameter="timeout_s")
         wait = Wait(is_wanted=False, seconds=0) if is_soft else Wait.read(query)
         transaction = await self._read_one(request)
         hashes = compute_hashes([transaction])
@@ -139,6 +141,8 @@ class Submit:
         try:
             promise = await self._node.promise(transaction, hash_, beneficiary)
         except PromiseRefusedError as error:
+            if self._node.storage.find_transaction(hash_) is not None:  # by now: there is nothing left to promise
+                return self._answer_one(hash_)
             detail = f"{error}. The transaction is pending all the same: wait for it, or ask for a promise again."
             raise Problem(NO_PROMISE, detail, hash=to_hex(hash_)) from error
         shown = PromiseJson(

@@ -51,17 +51,11 @@ class Fleet:
     """Nodes n0, n1, … of equal stake; each can be stopped at any moment and started again from its disk."""
 
     def __init__(
-        self,
-        folder: Path,
-        nursery: trio.Nursery,
-        nodes: int,
-        model: LinkModel,
-        seed: int,
-        stake: int = 1,
-        epoch_blocks: int = 1024,
+        self, folder: Path, nursery: trio.Nursery, keyring: Keyring, model: LinkModel = LAN, seed: int = 1
     ) -> None:
-        self.keyring = Keyring(nodes, stake=stake, epoch_blocks=epoch_blocks)
+        self.keyring = keyring
         self.folder = folder
+        nodes = len(keyring.signers)
         self.network = Network(nodes, model, Random(seed))
         self.nodes: dict[int, Node] = {}
         self.applications = {number: Recorder() for number in range(nodes)}
@@ -160,18 +154,15 @@ class Fleet:
 
 @asynccontextmanager
 async def open_fleet(
-    folder: Path,
-    *,
-    nodes: int = 4,
-    model: LinkModel = LAN,
-    seed: int = 1,
-    stake: int = 1,
-    epoch_blocks: int = 1024,
+    folder: Path, *, nodes: int = 4, model: LinkModel = LAN, seed: int = 1, keyring: Keyring | None = None
 ) -> AsyncIterator[Fleet]:
-    """All nodes are running on entry, and stopped on exit; what they have done is held against the rules then."""
+    """All nodes are running on entry, and stopped on exit; what they have done is held against the rules then.
+
+    `keyring` is a network other than of `nodes` alike.
+    """
     async with trio.open_nursery() as nursery:
-        fleet = Fleet(folder, nursery, nodes, model, seed, stake, epoch_blocks)
-        await fleet.start(*range(nodes))
+        fleet = Fleet(folder, nursery, keyring or Keyring(nodes), model, seed)
+        await fleet.start(*fleet.applications)
         yield fleet
         await fleet.stop(*list(fleet.nodes))
     fleet.check_journals()

@@ -40,12 +40,21 @@ def fail_instead_of_hanging() -> Iterator[None]:
 class Keyring:
     """A network of n0, n1, … whose secrets the tests hold."""
 
-    def __init__(self, nodes: int = 3, name: str = "test", *, stake: int = 1, epoch_blocks: int = 1024) -> None:
+    def __init__(
+        self,
+        nodes: int = 3,
+        name: str = "test",
+        *,
+        stake: int = 1,
+        primary_size: int | None = None,
+        epoch_blocks: int = EpochsSection().epoch_blocks,
+    ) -> None:
+        """All of them lead, unless `primary_size` says how many."""
         self.signers = [generate_key() for _ in range(nodes)]
         self.network = NetworkConfig(
             name=name,
             genesis_time_ms=0,
-            leadership=LeadershipSection(primary_size=nodes),  # all of them lead
+            leadership=LeadershipSection(primary_size=nodes if primary_size is None else primary_size),
             epochs=EpochsSection(epoch_blocks=epoch_blocks, beacon_difficulty=1600),
             validators=tuple(
                 ValidatorConfig(id=ValidatorId(i), name=f"n{i}", public_key=signer.public_key.hex(), stake=stake)

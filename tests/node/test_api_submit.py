@@ -10,9 +10,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from consensus.promises import Promise
 from sequencer.api.encoding import BATCH_TRANSACTIONS_MAX
 from sequencer.api.submit import BATCH_BYTES_MAX
 from sequencer.metrics import SUBMISSION_RESULTS
+from sequencer.promises import PromiseRefusedError
 from tests.node.api_world import MEMPOOL_BYTES_MAX, MEMPOOL_EXPIRY_SECONDS, MSGPACK, NDJSON, World, open_world
 
 HEX_TX = "0x" + b"a transaction".hex()
@@ -291,16 +293,48 @@ async def test_a_soft_confirmation_is_a_promise_that_can_be_checked(deciding: Wo
 
 
 async def test_without_a_leader_that_promises_the_transaction_is_pending_all_the_same(stuck: World) -> None:
-    """The one other validator is not there to be asked, so it must be its turn."""
-    leads_itself = stuck.node.status().leader == stuck.node.validator_id
+    """The one other validator is not there to be asked, so this one is; and it leads no more in this epoch, say."""
+    stuck.node._promises._leads_soon = lambda: False  # type: ignore[method-assign]
     response = await stuck.post_one(b"softly", "?wait=soft")
-    assert response.status_code == (200 if leads_itself else 503)
-    assert response.json()["hash"] == name(b"softly")
-    assert leads_itself or response.json()["code"] == "no_promise"
+    assert response.status_code == 503
+    assert (response.json()["code"], response.json()["hash"]) == ("no_promise", name(b"softly"))
+    assert "leads in none of 64 views" in response.json()["detail"]
     assert (await stuck.get(f"/v1/transactions/{name(b'softly')}"))["status"] == "pending"
 
 
-@pytest.mark.parametrize("query", ["?beneficiary=07", "?wait=soon", "?wait=soft&beneficiary=xy"])
-async def test_what_makes_no_sense_with_a_promise_is_refused_by_name(stuck: World, query: str) -> None:
+async def test_what_became_final_before_it_was_promised_is_told_as_final(deciding: World) -> None:
+    """The leader was faster than the request: there is nothing left to promise, and nothing to complain about."""
+
+    async def refuse_late(transaction: bytes, hash_: bytes, beneficiary: bytes) -> Promise:
+        assert await deciding.node.wait_finalized([hash_])
+        raise PromiseRefusedError("the transaction is final already")
+
+    deciding.node._promise_desk.ask = refuse_late  # type: ignore[method-assign]
+    response = await deciding.post_one(b"softly", "?wait=soft")
+    assert response.status_code == 200
+    assert response.json()["status"] == "finalized"
+    assert response.json() == await deciding.get(f"/v1/transactions/{name(b'softly')}")
+
+
+async def test_a_node_that_reaches_nobody_promises_what_it_will_propose_itself(stuck: World) -> None:
+    response = await stuck.post_one(b"softly", "?wait=soft")
+    assert response.status_code == 200
+    assert response.json()["promise"]["promiser"] == "n0"
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("?beneficiary=07", "beneficiary"),
+        ("?wait=soon", "wait"),
+        ("?wait=soft&beneficiary=xy", None),
+        ("?wait=soft&timeout_s=3", "timeout_s"),
+    ],
+)
+async def test_what_makes_no_sense_with_a_promise_is_refused_by_name(
+    stuck: World, query: str, parameter: str | None
+) -> None:
     response = await stuck.post_one(b"softly", query)
     assert response.status_code == 400
+    assert response.json().get("parameter") == parameter
+    assert count_pending(stuck) == 0

@@ -40,6 +40,7 @@ from sequencer.journal import Journal
 from sequencer.network_config import NetworkConfig
 from sequencer.toml_file import render_toml
 from tests.node.fleet import open_fleet
+from tests.node.mesh import Keyring
 
 R = TypeVar("R", bound=Record)
 NOW = Microseconds(1)
@@ -89,7 +90,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     networks: list[NetworkConfig] = []
 
     async def run() -> None:
-        async with open_fleet(folder, epoch_blocks=8) as fleet:
+        async with open_fleet(folder, keyring=Keyring(4, epoch_blocks=8)) as fleet:
             networks.append(fleet.keyring.network)
             await fleet.wait_height(10)
             await fleet.stop(2)

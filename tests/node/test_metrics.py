@@ -13,7 +13,13 @@ from consensus.ledger.state import LeaderRecord, Mode
 from consensus.messages import LeafRequest, QuorumVote
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
 from sequencer.directory import Directory
-from sequencer.metrics import LABEL_VALUES_MAX, OPEN_PROPOSALS_MAX, VALIDATORS_SHOWN_MAX, NodeMetrics
+from sequencer.metrics import (
+    LABEL_VALUES_MAX,
+    OPEN_PROPOSALS_MAX,
+    PROMISE_OUTCOMES,
+    VALIDATORS_SHOWN_MAX,
+    NodeMetrics,
+)
 from sequencer.standing import STANDINGS
 from tests.node.fake_node import FakeNode
 
@@ -205,3 +211,12 @@ def test_operations_are_counted_by_kind_and_outcome(metrics: NodeMetrics) -> Non
     assert read(metrics, "sequencer_operations_total", kind="bond", outcome="included") == 1
     assert read(metrics, "sequencer_operations_total", kind="rotate-key", outcome="refused") == 1
     assert read(metrics, "sequencer_operations_total", kind="unbond", outcome="accepted") == 0
+
+
+def test_promises_are_counted_by_what_became_of_them(metrics: NodeMetrics) -> None:
+    """All four are on the page before anything happens, so that a rate has something to start from."""
+    for outcome in PROMISE_OUTCOMES:
+        assert read(metrics, "sequencer_promises_total", outcome=outcome) == 0
+    metrics.promises["kept"].inc()
+    figures = [read(metrics, "sequencer_promises_total", outcome=outcome) for outcome in PROMISE_OUTCOMES]
+    assert dict(zip(PROMISE_OUTCOMES, figures, strict=True)) == {"given": 0, "refused": 0, "kept": 1, "broken": 0}

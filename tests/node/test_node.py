@@ -20,7 +20,8 @@ from sequencer.mempool import Admission
 from sequencer.node import Node
 from sequencer.payload import encode_payload
 from sequencer.storage import StorageError
-from tests.node.fleet import LAN, Fleet, Recorder, open_fleet
+from tests.node.fleet import Fleet, Recorder, open_fleet
+from tests.node.mesh import Keyring
 
 TRANSACTIONS = [b"transaction %d" % number for number in range(300)]
 
@@ -340,7 +341,7 @@ async def test_a_step_of_the_wall_clock_moves_no_timer_and_the_operator_is_told_
 
 async def test_ready_means_decided(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
-        fleet = Fleet(tmp_path, nursery, 4, LAN, seed=1)
+        fleet = Fleet(tmp_path, nursery, Keyring(4))
         await fleet.start(0, 1)
         await trio.sleep(5)
         assert fleet.nodes[0].is_ready() == "nothing has been decided since this node started"
