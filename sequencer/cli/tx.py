@@ -159,34 +159,36 @@ def _submit_softly(nodes: _Nodes, transactions: Sequence[bytes], beneficiary: st
     """One after the other, each with its promise."""
     from sequencer.api_client import ApiProblem
 
-    promised: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     refused: list[str] = []
-    for transaction in transactions:
-        try:
-            answer = nodes.ask(lambda client, each=transaction: client.promise(each, beneficiary=beneficiary))  # type: ignore[misc]
-        except ApiProblem as problem:
-            if problem.code != "no_promise":
-                raise
-            refused.append(str(problem))
-        else:
-            promised.append(answer)
+    try:
+        for transaction in transactions:
+            try:
+                answer = nodes.ask(lambda client, each=transaction: client.promise(each, beneficiary=beneficiary))  # type: ignore[misc]
+            except ApiProblem as problem:
+                if problem.code != "no_promise":
+                    raise
+                refused.append(str(problem))
+            else:
+                answers.append(answer)
+    finally:  # however it ends: a promise that nobody hears of is lost
+        _tell_promises(answers, refused, output)
+    if refused:
+        raise CommandError(f"{len(refused)} of {len(transactions)} transactions got no promise", ExitCode.INCONCLUSIVE)
+
+
+def _tell_promises(answers: Sequence[dict[str, Any]], refused: Sequence[str], output: OutputFormat) -> None:
+    promised = [answer["promise"] for answer in answers if "promise" in answer]
     if output is OutputFormat.JSON:
-        print_json(promised)
-    else:
+        print_json(answers)
+    elif promised:
         columns = ("transaction", "promiser", "epoch", "first view", "last view")
-        rows = [
-            [answer["promise"][column.replace(" ", "_")] for column in columns]
-            for answer in promised
-            if "promise" in answer
-        ]
-        print_rows(columns, rows)
-    for answer in promised:
+        print_rows(columns, [[promise[column.replace(" ", "_")] for column in columns] for promise in promised])
+    for answer in answers:
         if "promise" not in answer:
             talk(f"{answer['hash']} is {answer['status']} already: no promise is needed")
     for reason in refused:
         talk(reason)
-    if refused:
-        raise CommandError(f"{len(refused)} of {len(transactions)} transactions got no promise", ExitCode.INCONCLUSIVE)
 
 
 def _check_sizes(transactions: Sequence[bytes], bytes_max: int) -> None:
