@@ -24,6 +24,8 @@ class LocalClock:
         self._own_anchor = 0
         self._rate_ppm = _PPM
         self._latest = 0
+        self.wrong_times = 0
+        """How often it was read and showed another time than the true one."""
 
     def set(self, now: int, skew_microseconds: int, drift: float) -> None:
         """Off by so much from now on, and running `drift` times as fast as true time."""
@@ -37,6 +39,7 @@ class LocalClock:
     def read(self, now: int) -> Microseconds:
         own = self._own_anchor + (now - self._true_anchor) * self._rate_ppm // _PPM
         self._latest = max(own, self._latest)
+        self.wrong_times += self._latest != now
         return Microseconds(self._latest)
 
     def compute_true_time(self, moment: int) -> int | None:

@@ -98,13 +98,14 @@ class Cluster:
         )
         record = SafetyRecord.initial(self.context.genesis_qc)
         genuine: GenuineVotes = {}
+        self.disk_model = disk or DiskModel()
         self.processes = [
             Process(
                 world,
                 ValidatorId(node),
                 signer,
                 lambda context: SharedVotes(context, genuine),
-                Disk(disk or DiskModel(), streams["disk"], self.context.genesis, record),
+                Disk(self.disk_model, streams["disk"], self.context.genesis, record),
             )
             for node, signer in enumerate(signers)
         ]
@@ -226,6 +227,10 @@ class Cluster:
         except Exception as error:
             error.add_note(self._describe())
             raise
+
+    def advance(self, seconds: float, is_done: Callable[[], bool]) -> bool:
+        """Until `is_done` holds, but at most so long; whether it held."""
+        return self._run(self.simulation.now + round(seconds * 1_000_000), is_done)
 
     def expect(self, held: bool, what: str) -> None:
         """Raises `ExpectationFailed` unless `held`; `what` says what was expected."""

@@ -109,6 +109,7 @@ class Disk:
         self.has_lost_sync = False
         """Whether something was written and not synced when its process died last."""
         self.failed_reads = 0
+        self.syncs = 0
 
     @property
     def decided(self) -> Sequence[Block]:
@@ -158,6 +159,7 @@ class Disk:
     def sync(self) -> None:
         """Everything written so far survives a crash from now on."""
         self._journal.clear()
+        self.syncs += 1
 
     def set_model(self, model: DiskModel) -> None:
         """From the next sync on."""

@@ -123,6 +123,9 @@ class Process:
         self._is_press_due = False
         self.turn_microseconds = 0
         """What every turn takes, besides its sync."""
+        self.slow_turns = 0
+        self.restarts_with_journal = 0
+        """Starts after an end that left something written and not synced."""
         self.saboteur: Saboteur | None = None
         self.drops: dict[str, int] = {}
         """Messages that changed nothing, by reason."""
@@ -157,6 +160,11 @@ class Process:
         return Height(len(self.disk.decided) - 1)
 
     @property
+    def oldest_pending(self) -> int:
+        """Number of the oldest transaction that this node does not know to be decided; of a dead one, when it died."""
+        return self._pool.oldest
+
+    @property
     def replica(self) -> Replica:
         """The running replica. Raises `InvariantViolation` when the process is down."""
         return self.member.replica
@@ -176,6 +184,7 @@ class Process:
             found = self.disk.load()
         except DiskFailure:
             return  # it refuses to start
+        self.restarts_with_journal += self.disk.has_lost_sync
         context = self._world.context
         admission = Admission(context.network_id, context.scheme, context.ledger_parameters)
         self._member = Member(
@@ -230,6 +239,11 @@ class Process:
             self._release_written()
             self._drain()
         self.on_submit()
+
+    @property
+    def wrong_times(self) -> int:
+        """How often it has read a wrong time from its clock."""
+        return 0 if self._timers.clock is None else self._timers.clock.wrong_times
 
     def set_clock(self, skew_microseconds: int = 0, drift: float = 1.0) -> None:
         """This node's clock is off from now on, see `netsim.clock`; without arguments it is right again."""
@@ -314,6 +328,8 @@ class Process:
             self.crash(saboteur.loss)
             return
         latency = self.turn_microseconds
+        if latency:
+            self.slow_turns += 1
         if turn.must_sync:
             latency += self.disk.sample_sync_latency()
         if latency:

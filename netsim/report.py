@@ -1,8 +1,6 @@
 """One run from settings to figures: what `sequencer simulate` and the benchmark show."""
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -13,6 +11,7 @@ from consensus.signatures import SignatureScheme
 from consensus.types import Microseconds, ValidatorId
 from netsim.checkers.commitments import compute_commitment
 from netsim.cluster import Cluster
+from netsim.collection import rare_collection
 from netsim.disk import DiskModel
 from netsim.network import LinkModel, LinkModels
 from netsim.observer import Observer
@@ -20,9 +19,6 @@ from netsim.workload import Workload
 
 PROGRESS_STEPS = 200
 """How often progress is reported in one run: smooth to the eye, nothing to the clock."""
-
-_COLLECT_EVERY = 200_000
-"""Objects until Python looks for cycles: the heap holds hundreds of thousands, and a simulation makes few cycles."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ def run_simulation(
     """Run with all checkers on. `on_progress(virtual_seconds, height)` is called now and then. Raises `Violation`."""
     recorder = Recorder()
     started = perf_counter()
-    with _rare_collection():
+    with rare_collection():
         cluster = Cluster(
             settings.nodes,
             settings.seed,
@@ -159,13 +155,3 @@ def _compute_percentile(ordered_microseconds: list[int], percent: int) -> float 
         return None
     rank = -(-len(ordered_microseconds) * percent // 100)
     return ordered_microseconds[rank - 1] / 1000
-
-
-@contextmanager
-def _rare_collection() -> Iterator[None]:
-    thresholds = gc.get_threshold()
-    gc.set_threshold(_COLLECT_EVERY, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)

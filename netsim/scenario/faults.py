@@ -31,6 +31,9 @@ MessageKind: TypeAlias = Literal[
     "EpochEnd",
     "EvidenceNotice",
     "OperationNotice",
+    "SnapshotRequest",
+    "Snapshot",
+    "ProposalEcho",
 ]
 
 
@@ -189,9 +192,10 @@ class DiskFault(FaultBase, frozen=True, tag="disk"):
     """How a disk fails. A node whose write or sync fails ends (R8) and is started again when the fault ends.
 
     `lose_all`, `lose_prefix`, `lose_subset`, `torn`: what a crash in this time does with unsynced writes (the target is
-    killed once, with writes pending). `eio`, `enospc`: the next write or sync fails. `bit_rot`: a stored block can no
-    longer be read; its checksum says so. `old_snapshot`: the whole disk goes back to an earlier moment, while the node
-    is down: that validator may contradict itself and is counted among the Byzantine ones.
+    killed once, with writes pending). `eio`, `enospc`: the next write or sync fails. `bit_rot`: one of the last blocks
+    cannot be read while this lasts; its checksum says so, and whoever reads it ends. `old_snapshot`: when it ends, the
+    whole disk goes back to where it was when it began, while the node is down: that validator may contradict itself and
+    is counted among the Byzantine ones (nothing is done where it would be one too many).
     """
 
     target: Target

@@ -72,8 +72,8 @@ class Load(_Table, frozen=True):
 class Steady(_Table, frozen=True):
     """What must hold before the first fault; without it the run is inconclusive."""
 
-    height: Annotated[int, Meta(ge=1)] = 3
-    """Decided by all nodes."""
+    height: Annotated[int, Meta(ge=0)] = 3
+    """Decided by all nodes; 0 is no warm-up at all."""
     within_seconds: Seconds = 30.0
 
 

@@ -38,6 +38,8 @@ class FaultRecord(msgspec.Struct, frozen=True, kw_only=True):
     """How often it changed anything: messages lost, writes undone, processes ended. Zero: it has not been felt."""
     predicted: str = ""
     """From quorum arithmetic: `live` or `stalls` while it lasts, with the stake that is left."""
+    detail: str = ""
+    """Why it has not done what it should, if so."""
 
 
 class Decided(msgspec.Struct, frozen=True, array_like=True):
