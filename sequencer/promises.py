@@ -122,14 +122,13 @@ class Promises:
     def _leads_soon(self) -> bool:
         """Without a turn within the bound, and before the epoch is over, a promise would be worth nothing."""
         me, replica, ledger = self._validator_id, self._member.replica, self._member.ledger
-        parent = replica.candidate or replica.high_block
-        if parent is None:
-            return False
+        parent = replica.candidate or replica.high_block or replica.tip
         views = max(0, min(PROMISE_VIEWS, self._member.context.last_height - parent.leaf.height))
         if me in replica.compute_next_leaders(min(views, ASKED_LEADERS)):
             return True
         first = replica.view if replica.candidate is None else View(replica.view + 1)
-        return me not in ledger.sidelined and self._schedule.count_turns(first, View(first + views - 1), me, ledger) > 0
+        turns = self._schedule.count_turns(first, View(first + views - 1), me, ledger)
+        return turns > 0 and me not in ledger.barred and turns > ledger.records[me].bench_turns
 
     def _forget_expired(self) -> None:
         """Once in each view."""

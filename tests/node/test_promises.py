@@ -163,6 +163,23 @@ async def test_whoever_has_no_turn_refuses(autojump_clock: MockClock, tmp_path: 
         await fleet.wait_decided(PROMISED)
 
 
+async def test_whoever_is_benched_promises_for_the_turns_after_the_bench(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """S3: it was away for a rotation or two and sits out some turns, but not all that its promise is about."""
+    async with open_fleet(tmp_path) as fleet:
+        await fleet.wait_height(3)
+        await fleet.stop(3)
+        await fleet.wait_until(lambda: ValidatorId(3) in fleet.nodes[0].status().ledger.benched)
+        await fleet.start(3)
+        node = fleet.nodes[3]
+        await fleet.wait_until(lambda: ValidatorId(3) in node.status().ledger.benched)
+        assert ValidatorId(3) not in node._member.replica.compute_next_leaders(3)
+        await give(node, PROMISED)
+        await fleet.wait_decided(PROMISED)
+        assert find_status(fleet.nodes[0], 3) is Status.ACTIVE
+
+
 async def test_before_the_last_leaf_of_an_epoch_only_its_leader_promises(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
