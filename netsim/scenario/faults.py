@@ -36,6 +36,13 @@ MessageKind: TypeAlias = Literal[
     "ProposalEcho",
 ]
 
+PartitionShape: TypeAlias = Literal["groups", "halves", "isolate", "majority", "ring", "bridge"]
+CrashMoment: TypeAlias = Literal["now", "pending_write"]
+DiskMode: TypeAlias = Literal[
+    "lose_all", "lose_prefix", "lose_subset", "torn", "eio", "enospc", "bit_rot", "old_snapshot"
+]
+StakeOperation: TypeAlias = Literal["bond", "unbond", "rotate_key"]
+
 
 class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """One of the first four; `seconds` count from the end of the warm-up. Raises `ValueError` for none or several."""
@@ -103,7 +110,7 @@ class Partition(FaultBase, frozen=True, tag="partition"):
     by stake and the rest, drawn), `ring` (each hears its two neighbours only), `bridge` (two halves that share a node).
     """
 
-    shape: Literal["groups", "halves", "isolate", "majority", "ring", "bridge"] = "groups"
+    shape: PartitionShape = "groups"
     groups: tuple[tuple[str, ...], ...] = ()
     target: Target = "random"
     """Of `isolate`, and the shared node of `bridge`."""
@@ -157,7 +164,7 @@ class Kill(FaultBase, frozen=True, tag="kill"):
     """SIGKILL; the node starts again when the fault ends. Processes too, but for `when` and `again`."""
 
     target: Target
-    when: Literal["now", "pending_write"] = "now"
+    when: CrashMoment = "now"
     """`pending_write`: in the next turn that has written and not yet synced."""
     again: Annotated[int, Meta(ge=0, le=10)] = 0
     """Killed again so many times, each time right in the first turns after it started."""
@@ -199,7 +206,7 @@ class DiskFault(FaultBase, frozen=True, tag="disk"):
     """
 
     target: Target
-    mode: Literal["lose_all", "lose_prefix", "lose_subset", "torn", "eio", "enospc", "bit_rot", "old_snapshot"]
+    mode: DiskMode
 
 
 class SlowDisk(FaultBase, frozen=True, tag="slow_disk"):
@@ -228,7 +235,7 @@ class Clock(FaultBase, frozen=True, tag="clock"):
 class Stake(FaultBase, frozen=True, tag="stake"):
     """A stake operation at this moment: no failure, but the table changes. Simulator only."""
 
-    operation: Literal["bond", "unbond", "rotate_key"]
+    operation: StakeOperation
     target: Target
     amount: Annotated[int, Meta(ge=1)] = 1
 
