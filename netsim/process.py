@@ -111,6 +111,8 @@ class Process:
         self.disk = disk
         self._member: Member | None = None
         self._pool = Pool(world.workload, ())
+        self.oldest_pending = 0
+        """Number of the oldest transaction that this node has not told to be decided; of a dead one, when it died."""
         self._inbox: deque[Event | Request] = deque()
         self._is_blocked = False
         self._is_syncing = False
@@ -160,11 +162,6 @@ class Process:
         return Height(len(self.disk.decided) - 1)
 
     @property
-    def oldest_pending(self) -> int:
-        """Number of the oldest transaction that this node does not know to be decided; of a dead one, when it died."""
-        return self._pool.oldest
-
-    @property
     def replica(self) -> Replica:
         """The running replica. Raises `InvariantViolation` when the process is down."""
         return self.member.replica
@@ -197,6 +194,7 @@ class Process:
         )
         self._world.wire.begin_epoch(self._member.context)
         self._pool = Pool(self._world.workload, self.disk.decided)
+        self.oldest_pending = self._pool.oldest
         for observer in self._world.observers:
             if found.epoch is not None:  # its process may have died between the write and telling anybody
                 observer.on_epoch(self._simulation.now, self.id, found.epoch, ())
@@ -431,6 +429,7 @@ class Process:
                     assert_never(effect)
 
     def _on_decide(self, decide: Decide) -> None:
+        self.oldest_pending = self._pool.oldest
         for block in decide.blocks:
             self._simulation.note(block.commitment)
         for observer in self._world.observers:
