@@ -143,9 +143,13 @@ class Certifier:
         return fc
 
     def note_fc(self, fc: FinalityCertificate) -> None:
-        """Remember a verified FC: should its leaf not be here yet, any of them decides, not only the newest."""
+        """Remember a verified FC: should its leaf not be here yet, any of them decides, not only the newest.
+
+        L4: but none from below the window. There is one of each block that was ever decided, and all are genuine.
+        """
         self._report(self._watch.note_fc(fc))
-        self._fcs.setdefault(fc.view, fc)
+        if fc.view >= self._floor:
+            self._fcs.setdefault(fc.view, fc)
 
     def add_timeout(self, vote: TimeoutVote) -> TimeoutCertificate | None:
         """R7: TimeoutVotes of success_threshold make the TC of their view."""

@@ -5,6 +5,7 @@ import pytest
 
 from consensus.catchup import answer
 from consensus.certificates import FinalityCertificate
+from consensus.certifier import Certifier
 from consensus.effects import BuildPayload, Drop, Send, SetTimer, TimedOut
 from consensus.errors import InvalidMessage, InvariantViolation
 from consensus.events import PeerLost, Timer, TimerFired, TransactionsWaiting
@@ -223,6 +224,15 @@ def test_l4_a_flood_of_votes_keeps_a_bounded_number(lab: Lab) -> None:
             bench.receive(0, lab.vote(0, lab.block(lab.genesis, view, tc=tc, payload=payload)))
     kept = sum(len(tally) for tally in (bench.replica._certifier._votes, bench.replica._certifier._finalizes))
     assert kept <= PARAMETERS.view_window + 1
+
+
+def test_l4_old_finality_certificates_that_are_told_again_are_not_kept(lab: Lab) -> None:
+    """Each is genuine, and a network has as many of them as it has blocks."""
+    certifier = Certifier(lab.context, lab.validator)
+    certifier.forget_below(View(5))
+    for block in lab.chain(6):
+        certifier.note_fc(lab.fc(block))
+    assert [view for view in range(1, 7) if certifier.find_fc(View(view))] == [5, 6]
 
 
 def test_l4_a_leader_that_goes_on_proposing_payload_without_finality_fills_nobodys_memory(
