@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
+from msgspec.structs import replace
+
 from consensus.certificates import QuorumCertificate, TimeoutCertificate, make_timeout_subject
 from consensus.leaf import Leaf, compute_leaf_commitment
 from consensus.messages import FinalizeVote, Message, QuorumProposal, QuorumVote, TimeoutVote
@@ -80,6 +82,21 @@ class Actor:
         epoch = high_qc.epoch
         signature = self._sign(Domain.TIMEOUT_VOTE, epoch, view, make_timeout_subject(high_qc_view))
         return TimeoutVote(epoch, view, high_qc_view, self.id, signature, high_qc, entry_tc)
+
+    def sign_again(self, message: Message) -> Message:
+        """The same statement with a signature that is right, when it is one of its own."""
+        match message:
+            case QuorumProposal(leaf, payload) if leaf.proposer == self.id:
+                return self.sign_proposal(leaf, payload)
+            case QuorumVote(epoch, view, leaf, voter) if voter == self.id:
+                return self.sign_vote(epoch, view, leaf)
+            case FinalizeVote(epoch, view, leaf, voter) if voter == self.id:
+                return self.sign_finalize(epoch, view, leaf)
+            case TimeoutVote(epoch, view, high_qc_view, voter) if voter == self.id:
+                subject = make_timeout_subject(high_qc_view)
+                return replace(message, signature=self._sign(Domain.TIMEOUT_VOTE, epoch, view, subject))
+            case _:
+                return message
 
     def _sign(self, domain: Domain, epoch: Epoch, view: View, subject: bytes) -> bytes:
         return self.means.signer.sign(make_statement(self.means.network_id, domain, epoch, view, subject))
