@@ -16,9 +16,14 @@ MEETING_POINTS = {
     "sequencer/cli/check.py",
     "sequencer/cli/fuzz.py",
     "sequencer/cli/twins.py",
+    "sequencer/cli/chaos.py",
     "sequencer/local_cluster/byzantine.py",
+    *(f"sequencer/chaos/{name}.py" for name in ("conclusion", "injector", "judge", "links", "observer", "plan")),
+    *(f"sequencer/chaos/{name}.py" for name in ("runner", "stage", "stock")),
 }
-"""Where the two sides meet: commands that run the simulator or its oracles, and a devnet's node that lies."""
+"""Where the two sides meet: commands that run the simulator or its oracles, a devnet's node that lies, and what does a
+scenario, which is written for both, to real processes.
+"""
 
 PURE_MODULES = {"abc", "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "itertools", "math"}
 PURE_MODULES |= {"struct", "typing", "msgspec", "nacl.bindings", "nacl.exceptions"}

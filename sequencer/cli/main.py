@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sequencer.cli.chaos import chaos_app
 from sequencer.cli.check import check_app
 from sequencer.cli.config_show import config_show
 from sequencer.cli.devnet import devnet_app
@@ -56,6 +57,7 @@ def _program(
 for _command in (init, start, status, forensics, simulate, twins, version):
     app.command()(_command)
 app.add_typer(devnet_app, name="devnet")
+app.add_typer(chaos_app, name="chaos")
 app.add_typer(tx_app, name="tx")
 app.add_typer(stake_app, name="stake")
 app.add_typer(check_app, name="check")

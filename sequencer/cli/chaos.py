@@ -1,0 +1,289 @@
+"""`sequencer chaos run`: scenarios on real processes or on the simulator, and what came of them."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from sequencer.cli.output import OutputFormat, OutputOption, make_console, print_json, print_rows, talk
+from sequencer.failures import ExitCode, explain_failure
+
+if TYPE_CHECKING:
+    from netsim.scenario import Outcome, Scenario
+    from netsim.scenario.outcome import Line
+    from sequencer.chaos.runner import Talk
+
+_STYLES: Final = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
+
+
+class Runtime(StrEnum):
+    """`processes` are real nodes over loopback TCP; the simulator is deterministic, and knows faults of disks and
+    clocks besides.
+    """
+
+    PROCESSES = "processes"
+    SIMULATOR = "simulator"
+
+
+def run(
+    scenarios: Annotated[
+        list[str], typer.Argument(help="Names of stock scenarios, `all` of them, or paths of scenario files.")
+    ],
+    runtime: Annotated[Runtime, typer.Option(help="What it is done to.")] = Runtime.PROCESSES,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Draws targets and delays; every further round takes the next one.", show_default="theirs"),
+    ] = None,
+    repeat: Annotated[int, typer.Option(help="How many rounds of all these scenarios.", min=1)] = 1,
+    minutes: Annotated[
+        float | None, typer.Option(help="Go on with further rounds until this time is up.", min=0.01)
+    ] = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the homes of all runs, logs and journals included, in this folder.",
+            show_default="those of failed runs, in a temporary one",
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write each outcome, timeline included, as a line of this file.")
+    ] = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Break a cluster as a scenario says, heal it, and judge what came of it.
+
+    Ends with 0 when all runs passed, with 1 when one failed, with 3 when one has not shown what it was to show.
+    """
+    from sequencer.chaos.stock import find_scenarios
+
+    chosen = find_scenarios(scenarios)
+    if runtime is Runtime.PROCESSES:
+        from sequencer.chaos.plan import check_supported
+
+        for scenario in chosen:
+            check_supported(scenario)
+    if json_file is not None:
+        json_file.write_text("", encoding="utf-8")
+    outcomes: list[Outcome] = []
+    is_interrupted = False
+    try:
+        for scenario in _plan_runs(chosen, seed, repeat, minutes):
+            outcomes.append(_run(scenario, runtime, home))
+            _keep(outcomes[-1], json_file)
+            if output is OutputFormat.TABLE and (repeat > 1 or minutes or len(chosen) > 1):
+                talk(_sum_up(outcomes[-1]))
+    except BaseException as error:
+        failure = explain_failure(error)
+        if failure is None or failure.code is not ExitCode.INTERRUPTED:
+            raise
+        is_interrupted = True
+    _show(outcomes, output)
+    if is_interrupted:
+        talk("interrupted; every process of the run has ended")
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    raise typer.Exit(_choose_code(outcomes))
+
+
+def _plan_runs(
+    scenarios: "Sequence[Scenario]", seed: int | None, repeat: int, minutes: float | None
+) -> "Iterator[Scenario]":
+    """Round after round, each with seeds of its own. With `minutes` none begins once the time is up."""
+    import msgspec
+
+    deadline = time.monotonic() + 60 * (minutes or 0)
+    number = 0
+    while number < repeat or (minutes and time.monotonic() < deadline):
+        for scenario in scenarios:
+            if minutes and number and time.monotonic() >= deadline:
+                return
+            first = scenario.seed if seed is None else seed
+            yield msgspec.structs.replace(scenario, seed=first + number)
+        number += 1
+
+
+def _run(scenario: "Scenario", runtime: Runtime, home: Path | None) -> "Outcome":
+    if runtime is Runtime.SIMULATOR:
+        from netsim.scenario.simulated import run_scenario as simulate
+
+        return simulate(scenario, timeline=True)
+    from sequencer.chaos.runner import run_scenario
+
+    with _open_talk() as talking:
+        talking.tell(f"{scenario.name}, seed {scenario.seed}: {' '.join(scenario.story.split())}")
+        folder = None if home is None else _choose_folder(home, scenario)
+        return run_scenario(scenario, home=folder, talk=talking)
+
+
+def _choose_folder(home: Path, scenario: "Scenario") -> Path:
+    """`HOME/leader-kills-7`, or one with a number behind it when that has been there before."""
+    home.mkdir(parents=True, exist_ok=True)
+    names = (f"{scenario.name}-{scenario.seed}{f'-{number}' if number else ''}" for number in range(1_000_000))
+    return next(folder for name in names if not (folder := home / name).exists())
+
+
+@contextmanager
+def _open_talk() -> "Iterator[Talk]":
+    """Lines on stderr, and on a terminal a state below them."""
+    from sequencer.chaos.runner import Talk
+
+    console = make_console(is_talk=True)
+    if not console.is_terminal:
+        yield Talk(tell=talk)
+        return
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=console, auto_refresh=False, transient=True) as line:
+        yield Talk(
+            tell=lambda text: console.print(Text(text)),
+            show=lambda state: line.update(Text(state, no_wrap=True, overflow="ellipsis"), refresh=True),
+        )
+
+
+def _keep(outcome: "Outcome", json_file: Path | None) -> None:
+    """What a run leaves behind, written as soon as it is over."""
+    import msgspec
+
+    if json_file is not None:
+        with json_file.open("ab") as file:
+            file.write(msgspec.json.encode(_to_builtins(outcome, with_timeline=True)) + b"\n")
+
+
+def _to_builtins(outcome: "Outcome", *, with_timeline: bool) -> dict[str, object]:
+    import msgspec
+
+    built: dict[str, object] = msgspec.to_builtins(outcome)
+    if not with_timeline:
+        del built["timeline"]
+    return built | {
+        "verdict": outcome.verdict.value,
+        "safety_verdict": outcome.safety_verdict.value,
+        "liveness_verdict": outcome.liveness_verdict.value,
+    }
+
+
+def _choose_code(outcomes: "Sequence[Outcome]") -> ExitCode:
+    verdicts = {outcome.verdict.value for outcome in outcomes}
+    if "fail" in verdicts:
+        return ExitCode.FAILED
+    return ExitCode.INCONCLUSIVE if verdicts != {"pass"} else ExitCode.OK
+
+
+# What people read
+
+
+def _show(outcomes: "Sequence[Outcome]", output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        print_json({"runs": [_to_builtins(outcome, with_timeline=False) for outcome in outcomes]})
+        return
+    for outcome in outcomes:
+        if len(outcomes) == 1 or outcome.verdict.value != "pass":
+            _show_one(outcome)
+    if len(outcomes) > 1:
+        _show_all(outcomes)
+
+
+def _show_one(outcome: "Outcome") -> None:
+    from rich.text import Text
+
+    console = make_console(is_talk=False)
+    for title, verdict, lines in (
+        ("safety", outcome.safety_verdict.value, outcome.safety),
+        ("liveness", outcome.liveness_verdict.value, outcome.liveness),
+    ):
+        console.print(Text.assemble(f"\n{title}: ", (verdict, _STYLES[verdict])))
+        print_rows(("", "verdict", "in numbers"), [_make_row(line) for line in lines])
+    if outcome.faults:
+        console.print("\nfaults")
+        print_rows(
+            ("fault", "from s", "to s", "bites", "predicted"),
+            [
+                (
+                    " ".join((fault.kind, *fault.nodes)),
+                    round(fault.start_seconds, 2),
+                    round(fault.end_seconds, 2),
+                    fault.bites,
+                    fault.predicted,
+                )
+                for fault in outcome.faults
+            ],
+        )
+    console.print()
+    verdict = outcome.verdict.value
+    console.print(Text.assemble("verdict: ", (verdict, _STYLES[verdict]), f"  {_describe(outcome)}"))
+    if verdict != "pass":
+        console.print(f"again: {outcome.replay}")
+
+
+def _make_row(line: "Line") -> tuple[object, ...]:
+    from rich.text import Text
+
+    return line.what, Text(line.verdict.value, style=_STYLES[line.verdict.value]), line.detail
+
+
+def _describe(outcome: "Outcome") -> str:
+    """The figures that matter most, in one line."""
+    figures = outcome.figures
+    parts = []
+    if outcome.predicted:
+        parts.append(f"predicted {outcome.predicted}, observed {outcome.observed}")
+    for name, what in (
+        ("new_leader_seconds_max", "new leader"),
+        ("first_decide_seconds", "first decide after healing"),
+    ):
+        if name in figures:
+            parts.append(f"{what} {figures[name]:.2f} s")
+    if "transactions_lost" in figures:
+        parts.append(f"transactions lost {figures['transactions_lost']:.0f}")
+    parts.append(f"{outcome.seconds:.0f} s")
+    return "; ".join(parts)
+
+
+def _sum_up(outcome: "Outcome") -> str:
+    return f"{outcome.scenario.name}, seed {outcome.scenario.seed}: {outcome.verdict.value}; {_describe(outcome)}"
+
+
+def _show_all(outcomes: "Sequence[Outcome]") -> None:
+    """A row per scenario, the worst of its runs."""
+    rows = []
+    for name in dict.fromkeys(outcome.scenario.name for outcome in outcomes):
+        runs = [outcome for outcome in outcomes if outcome.scenario.name == name]
+        counts = [sum(outcome.verdict.value == verdict for outcome in runs) for verdict in _STYLES]
+        rows.append(
+            (
+                name,
+                len(runs),
+                *counts,
+                _find_worst(runs, "new_leader_seconds_max"),
+                _find_worst(runs, "first_decide_seconds"),
+                int(sum(outcome.figures.get("transactions_acknowledged", 0) for outcome in runs)),
+                int(sum(outcome.figures.get("transactions_lost", 0) for outcome in runs)),
+            )
+        )
+    columns = ("scenario", "runs", *_STYLES, "new leader s", "first decide s", "acknowledged", "lost")
+    print_rows(columns, rows)
+    minutes = sum(outcome.warm_up_seconds + outcome.seconds for outcome in outcomes) / 60
+    unsafe = sum(outcome.safety_verdict.value == "fail" for outcome in outcomes)
+    lost = sum(int(outcome.figures.get("transactions_lost", 0)) for outcome in outcomes)
+    print(
+        f"\n{len(outcomes)} runs, {minutes:.1f} minutes under chaos: {unsafe} with a violation of safety, "
+        f"{lost} acknowledged transactions lost"
+    )
+
+
+def _find_worst(runs: "Sequence[Outcome]", figure: str) -> float | None:
+    known = [outcome.figures[figure] for outcome in runs if figure in outcome.figures]
+    return round(max(known), 2) if known else None
+
+
+chaos_app = typer.Typer(no_args_is_help=True, help="Break clusters on purpose, and see that they heal.")
+chaos_app.command()(run)
+
+
+@chaos_app.callback()
+def chaos() -> None:
+    """Break clusters on purpose, and see that they heal."""
