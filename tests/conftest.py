@@ -3,12 +3,16 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests.lab import Lab
 
 settings.register_profile("large")
 """Longer runs of the property tests that know it, with other examples each time."""
+settings.register_profile(
+    "mutants", phases=(Phase.explicit, Phase.generate), derandomize=True, database=None, report_multiple_bugs=False
+)
+"""That a test fails is all that is asked: not how small the example can be made."""
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 

@@ -1,0 +1,42 @@
+"""The layers of the tests, in order of cost: what is run against a mutant, and how long that may take."""
+
+from dataclasses import dataclass
+
+SEEDS = 200
+"""Of a campaign: a mutant that needs more has survived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Tests below `targets`, as far as the tree has them, or with `command` a campaign that counts seeds.
+
+    `{seeds}` in the command is the number of seeds. A campaign ends with 0 when all seeds were clean.
+    """
+
+    name: str
+    what: str
+    targets: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    timeout_seconds: int = 300
+
+    def owns(self, test: str) -> bool:
+        """Whether a test's path is of this layer."""
+        return any(test == target or test.startswith(f"{target.removesuffix('/')}/") for target in self.targets)
+
+
+NODE = ("tests/node/test_node.py", "tests/node/test_storage.py", "tests/node/test_storage_recovery.py")
+"""Of the node's tests those that see what it does with a turn."""
+
+LAYERS: tuple[Layer, ...] = (
+    Layer("unit", "pure modules and properties, one replica in a state machine", ("tests/consensus",)),
+    Layer("paper", "one test per rule", ("tests/paper",)),
+    Layer("explorer", "breadth-first search of the voting core", ("tests/explorer",)),
+    Layer("node", "full nodes and their storage", NODE),
+    Layer("simulation", "clusters in virtual time: scenarios, twins, epochs", ("tests/simulation",), (), 900),
+    Layer(
+        "campaign",
+        f"drawn faults, up to {SEEDS} seeds",
+        command=("-m", "tests.mutants.campaign", "--seeds", "{seeds}"),
+        timeout_seconds=900,
+    ),
+)
