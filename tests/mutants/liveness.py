@@ -260,8 +260,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "R6",
         "of the FCs whose leaves are late only the newest is remembered",
         "consensus/certifier.py",
-        "        self._fcs.setdefault(fc.view, fc)\n",
-        "",
+        "self._fcs.setdefault(fc.view, fc)",
+        "pass",
         near=("tests/paper/test_views.py",),
     ),
     plant(
