@@ -21,6 +21,9 @@ class Timer(Enum):
     VIEW = "view"
     FETCH = "fetch"
 
+    __hash__ = object.__hash__
+    """Members are singletons; an enum's own hash is computed from the name each time."""
+
 
 class Started(msgspec.Struct, frozen=True, gc=False):
     """The first event of a process, after a fresh start or a restart from its record."""

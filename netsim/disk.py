@@ -76,8 +76,7 @@ class Image:
     epochs: list[EpochStart]
 
 
-@dataclass(slots=True)
-class _Undo:
+class _Undo(msgspec.Struct):
     """How to take one write back."""
 
     record: SafetyRecord

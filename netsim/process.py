@@ -383,23 +383,23 @@ class Process:
         now, observers = self._simulation.now, self._world.observers
         for effect in effects:
             match effect:
-                case Broadcast(message):
-                    self._world.wire.broadcast(self.id, message)
-                case Send(to, message):
-                    self._world.wire.send(self.id, to, message)
-                case SetTimer(timer, deadline):
-                    self._timers.set(timer, deadline)
+                case Broadcast():  # what every view has comes first, without captures: they cost more than the match
+                    self._world.wire.broadcast(self.id, effect.message)
+                case SetTimer():
+                    self._timers.set(effect.timer, effect.deadline)
+                case Decide():
+                    self._on_decide(effect)
                 case EnteredView():
                     self._building = None
                     for observer in observers:
                         observer.on_enter(now, self.id, effect)
+                case CheckPayload():
+                    accepted = self._pool.accepts(effect.block, effect.ancestors)
+                    self._answer(PayloadReady(effect.block.commitment, accepted))
                 case BuildPayload():
                     self._build(effect)
-                case CheckPayload(block, ancestors):
-                    accepted = self._pool.accepts(block, ancestors)
-                    self._answer(PayloadReady(block.commitment, accepted))
-                case Decide():
-                    self._on_decide(effect)
+                case Send(to, message):
+                    self._world.wire.send(self.id, to, message)
                 case LedgerAdvanced(ledger, changes):
                     for observer in observers:
                         observer.on_ledger(now, self.id, ledger, changes)

@@ -90,34 +90,33 @@ class Certificates(Observer):
 
     def _check_stake(self, certificate: Certificate, statements: list[bytes]) -> None:
         """`statements` has one element for all signers, or one for each."""
-        members = self._members[certificate.epoch]
-        signers = [
-            (public_key, stake)
-            for position, (public_key, stake) in enumerate(members)
-            if certificate.signers[position // 8] >> (position % 8) & 1
-        ]
+        signed = total = 0
+        signers: list[bytes] = []
+        for position, (public_key, stake) in enumerate(self._members[certificate.epoch]):
+            total += stake
+            if certificate.signers[position // 8] >> (position % 8) & 1:
+                signed += stake
+                signers.append(public_key)
         if len(statements) == 1:
             statements = statements * len(signers)
-        signed = sum(stake for _, stake in signers)
-        total = sum(stake for _, stake in members)
         if 3 * signed <= 2 * total:
             raise Violation("P2", f"{signed} of {total} stake behind {type(certificate).__name__}({certificate.view})")
         size = len(certificate.proof) // len(signers)
         if size * len(signers) != len(certificate.proof) or len(statements) != len(signers):
             raise Violation("P2", f"{type(certificate).__name__}({certificate.view}) has not one signature a signer")
-        for number, ((public_key, _), statement) in enumerate(zip(signers, statements, strict=True)):
-            signature = certificate.proof[number * size : (number + 1) * size]
-            if not self._is_genuine(public_key, statement, signature):
+        proof, remembered = certificate.proof, self._signatures
+        for number, signed_by_one in enumerate(zip(signers, statements, strict=True)):
+            signature = proof[number * size : (number + 1) * size]
+            if remembered.get(signature) != signed_by_one and not self._is_genuine(signed_by_one, signature):
                 raise Violation("P2", f"a forged signature in {type(certificate).__name__}({certificate.view})")
 
-    def _is_genuine(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
-        if self._signatures.get(signature) == (public_key, statement):
-            return True
-        if not self._scheme.verify(public_key, statement, signature):
+    def _is_genuine(self, signed: tuple[bytes, bytes], signature: bytes) -> bool:
+        """`signed` is a public key and the statement."""
+        if not self._scheme.verify(*signed, signature):
             return False
         if len(self._signatures) >= _REMEMBERED_MAX:
             self._signatures.clear()
-        self._signatures[signature] = (public_key, statement)
+        self._signatures[signature] = signed
         return True
 
     def _state(self, kind: int, epoch: int, view: int, subject: bytes) -> bytes:
