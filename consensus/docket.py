@@ -109,6 +109,8 @@ class Docket:
     def take_overdue(self, height: Height) -> list[OperationNotice | EvidenceNotice]:
         """What waits too long: whoever was to include it may never have had it, and this node need not ever lead."""
         notices: list[OperationNotice | EvidenceNotice] = []
+        if not self._own and not self._told:
+            return notices
         for operation_id in [known for known, since in self._own.items() if height - since >= REPEAT_HEIGHTS]:
             self._own[operation_id] = height
             notices.append(OperationNotice(self._operations[operation_id]))

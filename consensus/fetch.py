@@ -116,8 +116,10 @@ class Fetcher:
         Returns the orphans that the tip connects.
         """
         height, view = self._chain.tip.leaf.height, self._chain.tip.leaf.view
-        self._wanted = {leaf: want for leaf, want in self._wanted.items() if want.view > view}
-        self._orphans = {leaf: block for leaf, block in self._orphans.items() if block.leaf.height > height}
+        if self._wanted:
+            self._wanted = {leaf: want for leaf, want in self._wanted.items() if want.view > view}
+        if self._orphans:
+            self._orphans = {leaf: block for leaf, block in self._orphans.items() if block.leaf.height > height}
         if self._range is not None and height >= self._range.target:
             self._range = None
         return self._connect_children(self._chain.tip.commitment)
@@ -159,6 +161,8 @@ class Fetcher:
 
     def _connect_children(self, parent: Commitment) -> list[Block]:
         connected: list[Block] = []
+        if not self._orphans:
+            return connected
         for child in [block for block in self._orphans.values() if block.leaf.parent == parent]:
             del self._orphans[child.commitment]
             self._chain.add(child)

@@ -48,8 +48,10 @@ class Proposals:
         """What was signed in the view before is kept: its second proposal may come late."""
         self.candidate = None
         self._waiting.clear()
-        self._signed = {key: signed for key, signed in self._signed.items() if key[0] >= view - 1}
-        self._reported = {key for key in self._reported if key[0] >= view - 1}
+        for key in tuple(self._signed):
+            if key[0] < view - 1:
+                del self._signed[key]
+                self._reported.discard(key)
 
     def compute_leader(self, view: View, high_qc: QuorumCertificate) -> ValidatorId | None:
         """Who may extend the leaf of `high_qc` in this view; None while that leaf is missing here."""
@@ -159,6 +161,8 @@ class Proposals:
 
     def reconsider(self, now: Microseconds) -> list[Effect]:
         """Blocks have arrived: judge what waited for its parent."""
+        if not self._waiting:
+            return []
         waiting, self._waiting = self._waiting, {}
         return [effect for proposer, block in waiting.items() for effect in self.consider(proposer, block, now)]
 

@@ -412,9 +412,10 @@ class Replica(ReplicaState):
             self._time_out("leader_lost")
 
     def _consider(self, effects: list[Effect]) -> None:
-        self._effects += effects
-        if any(isinstance(effect, CheckPayload) for effect in effects):
-            self._pacemaker.on_proposal(self._now)
+        for effect in effects:
+            self._emit(effect)
+            if isinstance(effect, CheckPayload):
+                self._pacemaker.on_proposal(self._now)
 
     def _on_late_block(self, sender: ValidatorId, block: Block) -> None:
         """A proposal of a view that is over: of use only when its leaf was certified meanwhile."""

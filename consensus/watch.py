@@ -170,7 +170,7 @@ class Watch:
         found = self._note_single(DoubleFinalize, self._finalizes, voter, view, SignedLeaf(vote.leaf, vote.signature))
         if view > self._latest_finalize.get(voter, -1):
             self._latest_finalize[voter] = view
-        if self._timeouts:
+        if self._timeouts:  # seldom
             found += self._find_forgotten_in(view, voter)
         return found
 
@@ -321,6 +321,8 @@ class Watch:
 
     def _find_forgotten_in(self, finalized: View, voter: ValidatorId | None = None) -> list[Evidence]:
         """Timeouts that contradict a finalize vote or FC of this view."""
+        if not self._timeouts:
+            return []
         later = [known for known in self._timeouts if known >= finalized]
         return [evidence for timed_out in later for evidence in self._find_forgotten(finalized, timed_out, voter)]
 

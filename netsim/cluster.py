@@ -23,7 +23,7 @@ from netsim.byzantine.wire import make_wire
 from netsim.checkers import make_checkers
 from netsim.disk import Disk, DiskModel
 from netsim.network import LinkModel, LinkModels, Network
-from netsim.observer import Observer
+from netsim.observer import Audience, Observer
 from netsim.process import Process, World
 from netsim.simulation import Simulation
 from netsim.staking import Stakers
@@ -90,7 +90,7 @@ class Cluster:
         self.network = Network(nodes + joiners, LinkModel() if links is None else links, streams["network"])
         self.workload = workload or Workload()
         self.workload.begin(streams["workload"], START)
-        self.observers = [*make_checkers(self.context, byzantine), *observers]
+        self.observers = Audience([*make_checkers(self.context, byzantine), *observers])
         self.wire = make_wire(self.simulation, self.network, self.context, signers, byzantine, self.observers)
         schedule = LedgerSchedule(self.context.ledger_parameters.leadership)
         world = World(

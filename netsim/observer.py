@@ -1,7 +1,7 @@
 """Who watches a simulation: the checkers and the recorder of figures. Watching changes nothing."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, MutableSequence, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 from consensus.effects import Decide, EnteredView, LedgerChanges, TimedOut
 from consensus.epochs import EpochStart
@@ -59,3 +59,48 @@ class Observer:
 
     def on_report(self, now: Microseconds, node: ValidatorId, evidence: Evidence) -> None:
         """A replica accuses a validator."""
+
+
+class Audience(MutableSequence[Observer]):
+    """All who watch one simulation, and of the moments that come in every view only those who care.
+
+    There are a dozen oracles and each looks at two or three kinds of moments: calling the others costs more than most
+    of them do.
+    """
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = list(observers)
+        self._find_hooks()
+
+    @classmethod
+    def of(cls, observers: Sequence[Observer]) -> "Audience":
+        """This very audience, if it is one: whoever joins it later is heard everywhere."""
+        return observers if isinstance(observers, cls) else cls(observers)
+
+    def __len__(self) -> int:
+        return len(self._observers)
+
+    @overload
+    def __getitem__(self, index: int) -> Observer: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Observer]: ...
+    def __getitem__(self, index: int | slice) -> Observer | list[Observer]:
+        return self._observers[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._observers[index] = value
+        self._find_hooks()
+
+    def __delitem__(self, index: int | slice) -> None:
+        del self._observers[index]
+        self._find_hooks()
+
+    def insert(self, index: int, value: Observer) -> None:
+        self._observers.insert(index, value)
+        self._find_hooks()
+
+    def _find_hooks(self) -> None:
+        watching = self._observers
+        self.on_send = [one.on_send for one in watching if type(one).on_send is not Observer.on_send]
+        self.on_enter = [one.on_enter for one in watching if type(one).on_enter is not Observer.on_enter]
+        self.on_decide = [one.on_decide for one in watching if type(one).on_decide is not Observer.on_decide]

@@ -57,7 +57,7 @@ from consensus.signatures import Signer
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
 from netsim.clock import Timers
 from netsim.disk import Disk, DiskFailure, Loss
-from netsim.observer import Observer
+from netsim.observer import Audience, Observer
 from netsim.simulation import Simulation, make_tag
 from netsim.wire import Arrival, Refused, Request, Wire
 from netsim.workload import Pool, Workload
@@ -104,6 +104,7 @@ class Process:
     ) -> None:
         self._world = world
         self._simulation = world.simulation
+        self._audience = Audience.of(world.observers)
         self.id = validator_id
         self.signers = [signer]
         """Every key that this validator holds."""
@@ -391,8 +392,8 @@ class Process:
                     self._on_decide(effect)
                 case EnteredView():
                     self._building = None
-                    for observer in observers:
-                        observer.on_enter(now, self.id, effect)
+                    for on_enter in self._audience.on_enter:
+                        on_enter(now, self.id, effect)
                 case CheckPayload():
                     accepted = self._pool.accepts(effect.block, effect.ancestors)
                     self._answer(PayloadReady(effect.block.commitment, accepted))
@@ -432,8 +433,8 @@ class Process:
         self.oldest_pending = self._pool.oldest
         for block in decide.blocks:
             self._simulation.note(block.commitment)
-        for observer in self._world.observers:
-            observer.on_decide(self._simulation.now, self.id, decide)
+        for on_decide in self._audience.on_decide:
+            on_decide(self._simulation.now, self.id, decide)
 
     def _build(self, request: BuildPayload) -> None:
         """L6: at once when there are transactions, else when the next one arrives or the deadline has come."""

@@ -15,10 +15,12 @@ from consensus.context import EpochContext
 from consensus.errors import InvalidMessage
 from consensus.events import PeerLost, Received
 from consensus.messages import (
+    FinalizeVote,
     LeafRequest,
     Message,
     PromiseRequest,
     PromiseResponse,
+    QuorumVote,
     RangeRequest,
     SnapshotRequest,
     StorageRequest,
@@ -27,10 +29,10 @@ from consensus.messages import (
     decode,
     encode,
 )
-from consensus.types import Microseconds, ValidatorId
+from consensus.types import Epoch, Microseconds, ValidatorId
 from consensus.validation import Foreign, MessageValidator, get_epoch
 from netsim.network import Link, Network
-from netsim.observer import Observer
+from netsim.observer import Audience, Observer
 from netsim.simulation import Entry, Simulation, make_tag
 
 KIND_MESSAGE = 1
@@ -96,7 +98,7 @@ class Wire:
         self._simulation = simulation
         self._network = network
         self._validators = {context.epoch: MessageValidator(context)}
-        self._observers = observers
+        self._audience = Audience.of(observers)
         nodes = range(network.nodes)
         self._others = [tuple(other for other in nodes if other != node) for node in nodes]
         self._receivers: list[Callable[[Arrival], None]] = []
@@ -180,8 +182,8 @@ class Wire:
         simulation = self._simulation
         now = simulation.now
         self.messages += 1
-        for observer in self._observers:
-            observer.on_send(now, source, message)
+        for hook in self._audience.on_send:
+            hook(now, source, message)
         frame = encode(message)
         simulation.note(frame)
         arrival = self._judge(source, decode(frame))
@@ -252,15 +254,20 @@ class Wire:
         return self._judge(source, message)
 
     def _judge(self, source: ValidatorId, message: Message) -> Arrival:
-        if isinstance(message, LeafRequest | RangeRequest | SnapshotRequest):
-            return Request(source, message)
-        if isinstance(message, TransactionForward | PromiseRequest | PromiseResponse):
-            return Refused(source, "simulated nodes share their transactions already")
-        epoch = get_epoch(message)
-        latest = max(self._validators)
-        validator = self._validators.get(latest if epoch is None else epoch)
+        match message:
+            case QuorumVote() | FinalizeVote():  # most of what is sent
+                epoch: Epoch | None = message.epoch
+            case LeafRequest() | RangeRequest() | SnapshotRequest():
+                return Request(source, message)
+            case TransactionForward() | PromiseRequest() | PromiseResponse():
+                return Refused(source, "simulated nodes share their transactions already")
+            case _:
+                epoch = get_epoch(message)
+        if epoch is None:
+            epoch = max(self._validators)
+        validator = self._validators.get(epoch)
         if validator is None:
-            return Received(source, Foreign(epoch or latest, message))
+            return Received(source, Foreign(epoch, message))
         try:
             return Received(source, validator.validate(source, message))
         except InvalidMessage as error:

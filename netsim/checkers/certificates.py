@@ -15,8 +15,10 @@ from netsim.observer import Observer
 _QUORUM_VOTE, _FINALIZE_VOTE, _TIMEOUT_VOTE = 2, 3, 4
 """Domain numbers under the signatures, as docs/spec.md lists them."""
 
-_REMEMBERED_MAX = 50_000
-"""Certificates and signatures known to be right. Forgetting costs another verification, nothing else."""
+_REMEMBERED_MAX = 10_000
+"""Certificates known to be right. Forgetting costs another verification, nothing else."""
+_STATEMENTS_MAX = 1_000
+"""Statements of which signatures are known to be right."""
 
 
 class Certificates(Observer):
@@ -28,7 +30,8 @@ class Certificates(Observer):
         members = [(entry.public_key, entry.stake) for entry in context.stake_table.validators]
         self._members = {0: members, 1: members}
         self._verified: dict[Certificate, None] = {}
-        self._signatures: dict[bytes, tuple[bytes, bytes]] = {}
+        self._signatures: dict[bytes, dict[bytes, bytes]] = {}
+        """By statement, then by public key: those that have been verified."""
         self.verified = 0
 
     def add_epoch(self, start: EpochStart) -> None:
@@ -97,26 +100,33 @@ class Certificates(Observer):
             if certificate.signers[position // 8] >> (position % 8) & 1:
                 signed += stake
                 signers.append(public_key)
-        if len(statements) == 1:
-            statements = statements * len(signers)
         if 3 * signed <= 2 * total:
             raise Violation("P2", f"{signed} of {total} stake behind {type(certificate).__name__}({certificate.view})")
+        if len(statements) == 1:
+            known = self._signatures.get(statements[0], {})
+            genuine = [known[public_key] for public_key in signers if public_key in known]
+            if len(genuine) == len(signers) and b"".join(genuine) == certificate.proof:
+                return
+            statements = statements * len(signers)
         size = len(certificate.proof) // len(signers)
         if size * len(signers) != len(certificate.proof) or len(statements) != len(signers):
             raise Violation("P2", f"{type(certificate).__name__}({certificate.view}) has not one signature a signer")
-        proof, remembered = certificate.proof, self._signatures
-        for number, signed_by_one in enumerate(zip(signers, statements, strict=True)):
-            signature = proof[number * size : (number + 1) * size]
-            if remembered.get(signature) != signed_by_one and not self._is_genuine(signed_by_one, signature):
+        for number, (public_key, statement) in enumerate(zip(signers, statements, strict=True)):
+            signature = certificate.proof[number * size : (number + 1) * size]
+            if not self._is_genuine(public_key, statement, signature):
                 raise Violation("P2", f"a forged signature in {type(certificate).__name__}({certificate.view})")
 
-    def _is_genuine(self, signed: tuple[bytes, bytes], signature: bytes) -> bool:
-        """`signed` is a public key and the statement."""
-        if not self._scheme.verify(*signed, signature):
+    def _is_genuine(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
+        remembered = self._signatures.get(statement)
+        if remembered is None:
+            if len(self._signatures) >= _STATEMENTS_MAX:
+                self._signatures.clear()
+            remembered = self._signatures[statement] = {}
+        if remembered.get(public_key) == signature:
+            return True
+        if not self._scheme.verify(public_key, statement, signature):
             return False
-        if len(self._signatures) >= _REMEMBERED_MAX:
-            self._signatures.clear()
-        self._signatures[signature] = signed
+        remembered[public_key] = signature
         return True
 
     def _state(self, kind: int, epoch: int, view: int, subject: bytes) -> bytes:

@@ -38,16 +38,19 @@ class ViewsAdvance(Observer):
         self._epochs[node] = start.ledger.state.epoch
 
     def on_send(self, now: Microseconds, node: ValidatorId, message: Message) -> None:
-        if isinstance(message, QuorumVote | FinalizeVote | TimeoutVote):
-            view = (int(message.epoch), int(message.view))
-        elif isinstance(message, QuorumProposal):
-            view = (int(message.leaf.epoch), int(message.leaf.view))
-        else:
-            return
-        self._signed[node] = max(view, self._signed.get(node, _NONE))
+        view: tuple[int, int]
+        match message:
+            case QuorumVote() | FinalizeVote() | TimeoutVote():
+                view = (message.epoch, message.view)
+            case QuorumProposal():
+                view = (message.leaf.epoch, message.leaf.view)
+            case _:
+                return
+        if view > self._signed.get(node, _NONE):
+            self._signed[node] = view
 
     def on_enter(self, now: Microseconds, node: ValidatorId, entered: EnteredView) -> None:
-        view = (self._epochs.get(node, 0), int(entered.view))
+        view = (self._epochs.get(node, 0), entered.view)
         if node not in self._byzantine and view <= self._entered.get(node, _NONE):
             raise Violation("R1", f"node {node} entered (epoch, view) {view} after {self._entered[node]}")
         self._entered[node] = view
