@@ -12,7 +12,7 @@ from netsim.twins.trial import Trial, Verdict
 
 CHUNK: Final = 50
 """Scenarios at a time: half a second of work, thousands of times what it costs to hand them over."""
-FLOORS_FROM: Final = 100
+FLOORS_FROM: Final = 50
 """A campaign of so many scenarios must have reached everything that a scenario may be about."""
 
 Chunk: TypeAlias = Sequence[SymmetryClass]
