@@ -23,6 +23,14 @@ def count_descriptors(pid: int) -> int | None:
         return None
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether the process is frozen (SIGSTOP)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except (OSError, IndexError):
+        return False
+
+
 def find_holder(path: Path) -> int | None:
     """The process of this user that has a file open; None when there is none, or it cannot be seen.
 

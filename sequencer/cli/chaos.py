@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from sequencer.cli.chaos_devnet import COMMANDS
 from sequencer.cli.output import OutputFormat, OutputOption, make_console, print_json, print_rows, talk
 from sequencer.failures import ExitCode, explain_failure
 
@@ -282,6 +283,8 @@ def _find_worst(runs: "Sequence[Outcome]", figure: str) -> float | None:
 
 chaos_app = typer.Typer(no_args_is_help=True, help="Break clusters on purpose, and see that they heal.")
 chaos_app.command()(run)
+for _name, _command in COMMANDS:
+    chaos_app.command(_name)(_command)
 
 
 @chaos_app.callback()

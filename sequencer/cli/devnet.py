@@ -20,6 +20,7 @@ from sequencer.failures import CommandError, ExitCode
 from sequencer.ports import PortUnavailableError
 
 if TYPE_CHECKING:
+    from sequencer.chaos.control import ChaosThread
     from sequencer.home import Home, HomePlan
     from sequencer.local_cluster.cluster import LocalCluster
     from sequencer.network_config import NetworkConfig
@@ -75,6 +76,9 @@ def devnet(
     journal: Annotated[
         bool, typer.Option("--journal", help="Let every node keep a journal, for `sequencer check trace`.")
     ] = False,
+    chaos: Annotated[
+        bool, typer.Option("--chaos", help="Lead links through proxies, for `sequencer chaos partition` and `delay`.")
+    ] = False,
     ready_file: Annotated[
         Path | None, typer.Option(help="Write all URLs and process ids here, as JSON, when all nodes have decided.")
     ] = None,
@@ -106,14 +110,24 @@ def devnet(
             compute_journal_settings(made) if journal else {},
         )
         liars = _parse_byzantine(byzantine or (), made)
-        with lock_home(home), LocalCluster(made, settings, server=server, byzantine=liars) as cluster:
+        with (
+            lock_home(home),
+            _open_proxies(made, settings, is_wanted=chaos) as proxies,
+            LocalCluster(
+                made,
+                merge_settings(settings, proxies.peer_settings() if proxies else {}),
+                server=server,
+                byzantine=liars,
+            ) as cluster,
+        ):
             _start(cluster, is_new=is_new)
-            _print_start(cluster, is_new=is_new, is_moved=not is_new and base_port is not None)
+            _print_start(cluster, is_new=is_new, is_moved=not is_new and base_port is not None, has_proxies=chaos)
             _warn_of(liars, made)
             _wait_ready(cluster, interrupts, started)
             if ready_file is not None and not interrupts.count:
                 write_ready_file(cluster, ready_file)
-            _run(cluster, interrupts, is_live=live, is_restarting=restart)
+            check = proxies.check if proxies else _nothing
+            _run(cluster, interrupts, check, is_live=live, is_restarting=restart)
             _drain(cluster, interrupts)
 
 
@@ -226,7 +240,28 @@ def _check_same(home: "Home", nodes: int | None, stakes: str | None) -> None:
         )
 
 
-def _print_start(cluster: "LocalCluster", *, is_new: bool, is_moved: bool) -> None:
+@contextmanager
+def _open_proxies(
+    home: "Home", settings: Mapping[str, Mapping[str, str]], *, is_wanted: bool
+) -> Iterator["ChaosThread | None"]:
+    """Only when asked for: every message between nodes takes a detour through this process then."""
+    if not is_wanted:
+        yield None
+        return
+    from sequencer.chaos.control import ChaosThread
+    from sequencer.ports import parse_address
+
+    names = {node.config.validator: node for node in home.nodes}
+    listen = {name: settings.get(name, {}).get("listen") or node.config.listen for name, node in names.items()}
+    with ChaosThread(home.path, {name: parse_address(address) for name, address in listen.items()}) as thread:
+        yield thread
+
+
+def _nothing() -> None:
+    """No proxies, nothing that could end."""
+
+
+def _print_start(cluster: "LocalCluster", *, is_new: bool, is_moved: bool, has_proxies: bool) -> None:
     """`is_moved`: the nodes listen elsewhere than their files say, for this run, so the home does not lead to them."""
     network = cluster.home.network
     processes = cluster.processes()
@@ -244,6 +279,7 @@ def _print_start(cluster: "LocalCluster", *, is_new: bool, is_moved: bool) -> No
         f"  sequencer status{way}\n"
         f"  sequencer tx submit 0xc0ffee --wait=finalized --url {cluster.url(first)}\n"
         f"  kill -9 {processes[last].pid}    # {last} dies, the others go on\n"
+        + (f"  sequencer chaos partition {last} --for 10{_home_option(cluster)}\n" if has_proxies else "")
     )
 
 
@@ -267,8 +303,17 @@ def _wait_ready(cluster: "LocalCluster", interrupts: _Interrupts, started: float
         talk(f"all {len(cluster.names)} nodes have decided, {seconds:.1f} s after the command; Ctrl-C ends them")
 
 
-def _run(cluster: "LocalCluster", interrupts: _Interrupts, *, is_live: bool, is_restarting: bool) -> None:
-    """Until somebody wants an end: show what goes on, and bring back who was killed."""
+def _run(
+    cluster: "LocalCluster",
+    interrupts: _Interrupts,
+    check: Callable[[], None],
+    *,
+    is_live: bool,
+    is_restarting: bool,
+) -> None:
+    """Until somebody wants an end: show what goes on, and bring back who was killed. `check` raises what makes it
+    senseless to go on.
+    """
     from sequencer.local_cluster.keeper import Keeper
     from sequencer.local_cluster.watch import Watcher
 
@@ -277,6 +322,7 @@ def _run(cluster: "LocalCluster", interrupts: _Interrupts, *, is_live: bool, is_
     with _open_line(is_live) as (show, line_seconds):
         next_line = 0.0
         while not interrupts.count:
+            check()
             keeper.look()
             now = time.monotonic()
             if is_live and now >= next_line:

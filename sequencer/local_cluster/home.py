@@ -14,6 +14,8 @@ from sequencer.ports import Address, PortUnavailableError, check_ports_free
 
 DEVNET_NAME: Final = "devnet"
 """Name of every network that is made here. What has another name is somebody's network and never deleted."""
+CHAOS_SOCKET: Final = "chaos.sock"
+"""In the home of a devnet that runs with --chaos: where orders to break its links arrive."""
 _FREE_PORTS_FROM: Final = 10_000
 _FREE_PORTS_TO: Final = 27_000
 """Below what systems give to outgoing connections: those could take a dead node's port before it is back."""
@@ -56,6 +58,7 @@ def remove_devnet(path: Path) -> None:
             # A single node may run from here too (`sequencer start`): it would go on in files that are gone.
             if node.folder.is_dir():
                 locks.enter_context(DatabaseLock(node.database_path))
+        (path / CHAOS_SOCKET).unlink(missing_ok=True)
         remove_home(path)
 
 
