@@ -26,7 +26,7 @@ from consensus.watch import get_view
 from netsim.checkers import Violation, make_checkers
 from netsim.disk import Disk, DiskModel
 from netsim.network import Constant, LinkModel, Network
-from netsim.observer import Observer
+from netsim.observer import Audience, Observer
 from netsim.process import Process, World
 from netsim.simulation import Simulation, make_stream
 from netsim.twins.space import Scenario, Space, name_node
@@ -205,13 +205,14 @@ class Trial:
         schedule = ScenarioSchedule(scenario, ground.schedule)
         record = SafetyRecord.initial(ground.context.genesis_qc)
         twinned = set(map(ValidatorId, range(space.twins)))
-        self._oracles = oracles = [*make_checkers(ground.context, twinned), self.tally]
+        self._oracles = oracles = Audience([*make_checkers(ground.context, twinned), self.tally])
         genuine: GenuineVotes = {}
         self.wires: list[ScenarioWire] = []
         self.processes: list[Process] = []
         for position, owner in enumerate(space.owners):
-            tellers = [] if tell is None else [Teller(name_node(space, position), tell)]
-            observers: list[Observer] = [*tellers, *oracles]
+            observers = oracles
+            if tell is not None:
+                observers = Audience([Teller(name_node(space, position), tell), *oracles])
             wire = ScenarioWire(self.simulation, network, ground.context, observers, space, scenario, position)
             workload = ground.workloads[position >= space.validators]
             world = World(self.simulation, ground.context, schedule, wire, workload, observers, False)
