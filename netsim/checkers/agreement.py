@@ -19,6 +19,7 @@ class Agreement(Observer):
         self._byzantine = byzantine
         self._chain: list[bytes] = [compute_commitment(genesis.leaf)]
         self._decider: list[ValidatorId | None] = [None]
+        self._payloads: list[bytes] = [genesis.payload]
 
     @property
     def height(self) -> int:
@@ -35,6 +36,8 @@ class Agreement(Observer):
             return
         for block in decide.blocks:
             self._check(node, block)
+            if block.payload != self._payloads[block.leaf.height]:  # mostly the same object, so seldom compared
+                raise Violation("agreement", f"node {node} decided {block} with a payload that is not its own")
 
     def _check(self, node: ValidatorId, block: Block) -> None:
         leaf = block.leaf
@@ -57,3 +60,4 @@ class Agreement(Observer):
             raise Violation("agreement", f"node {node} decided {block} with a payload that is not its own")
         self._chain.append(commitment)
         self._decider.append(node)
+        self._payloads.append(block.payload)

@@ -102,6 +102,12 @@ class TestAgreement:
         with pytest.raises(Violation, match="payload that is not its own"):
             checker.on_decide(NOW, OTHER, Decide((block,), decide.fc))
 
+    def test_a_payload_of_another_block_where_others_have_decided_already(self, checker: Agreement, log: Log) -> None:
+        """Whoever comes late gets blocks from whom it asks."""
+        decide = log.decides[2]
+        with pytest.raises(Violation, match="with a payload that is not its own"):
+            checker.on_decide(NOW, OTHER, Decide((Block(decide.blocks[0].leaf, b"another"),), decide.fc))
+
     def test_a_fork_on_disk_is_found_at_the_restart(
         self, checker: Agreement, cluster: Cluster, log: Log, record: SafetyRecord
     ) -> None:
