@@ -174,7 +174,9 @@ class Member:
         if epoch == own:
             self._drive(received)
         elif epoch is not None and epoch < own:
-            if self._peers.may_answer(sender, self._now):
+            # Who says itself that the epoch is over needs no proof: two of them would answer each other for ever.
+            message = item.message if isinstance(item, Verified | Foreign) else None
+            if not isinstance(message, EpochEnd) and self._peers.may_answer(sender, self._now):
                 self._effects.append(SendEpochEnd(sender, epoch))
         elif epoch is not None:
             self._on_ahead(sender, item)

@@ -85,6 +85,16 @@ def test_t1_who_is_behind_is_sent_the_proof_and_who_is_ahead_is_asked_for_it(lab
     assert not select(subject.receive(3, behind), SendEpochEnd), "not for every message at once"
 
 
+def test_t1_who_proves_an_epoch_to_be_over_is_not_told_so_in_return(lab: Lab) -> None:
+    """Both sides would answer each other for ever, and whoever really is behind would find them too busy to answer."""
+    subject = Subject(lab)
+    (end,) = get_messages(subject.end_epoch(), EpochEnd)
+    assert subject.member.epoch == 1
+    assert not subject.receive(3, end)
+    behind = lab.vote(3, lab.chain(1)[0])
+    assert select(subject.receive(3, behind), SendEpochEnd) == [SendEpochEnd(ValidatorId(3), Epoch(0))]
+
+
 def test_t1_without_its_key_in_the_stake_table_a_validator_signs_nothing(lab: Lab) -> None:
     block = lab.chain(1)[0]
     record = SafetyRecord.initial(lab.genesis_qc)
