@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from netsim.byzantine.abstain import Abstain
 from netsim.byzantine.actor import Actor, Means
 from netsim.byzantine.do_anything import DoAnything
 from netsim.byzantine.double_vote import DoubleVote
@@ -35,6 +36,7 @@ BEHAVIOURS: Final[dict[str, type[Actor]]] = {
     "silent": Silent,
     "silent_to_some": SilentToSome,
     "withhold_votes": WithholdVotes,
+    "abstain": Abstain,
     "stall": Stall,
     "flood_timeouts": FloodTimeouts,
     "do_anything": DoAnything,

@@ -9,8 +9,8 @@ from typing import Final, Literal
 
 import msgspec
 
-NOT_VOTING: Final = frozenset({"silent", "withhold_votes"})
-"""Behaviours that never help a quorum."""
+NOT_VOTING: Final = frozenset({"abstain"})
+"""Behaviours that never help a quorum. Others may, if only with certificates of their own."""
 
 
 class Prediction(msgspec.Struct, frozen=True):

@@ -181,6 +181,7 @@ def test_vote_unjustified_undoes_the_parent_and_votes_for_that(lab: Lab) -> None
         ("silent", [0, 0, 0], [1, 1, 1]),
         ("silent_to_some", [0, 0, 1], [0, 0, 1]),
         ("withhold_votes", [1, 1, 1], [0] * 3),
+        ("abstain", [1, 1, 1], [0] * 3),
     ],
 )
 def test_what_those_who_keep_silent_leave_unsaid(lab: Lab, name: str, proposal: list[int], votes: list[int]) -> None:
@@ -188,6 +189,15 @@ def test_what_those_who_keep_silent_leave_unsaid(lab: Lab, name: str, proposal: 
     assert [len(peer) for peer in say(actor, lab.proposal(block))] == proposal
     assert [len(peer) for peer in say(actor, lab.vote(LIAR, block))] == votes
     assert [len(peer) for peer in say(actor, lab.finalize(LIAR, block))] == votes
+
+
+def test_abstain_keeps_certificates_with_its_own_vote_to_itself(lab: Lab) -> None:
+    actor, parent = make(lab, "abstain"), lab.block(lab.genesis, 1)
+    others = [number for number in range(4) if number != LIAR]
+    for signers, proposal in ((others, [1, 1, 1]), (range(4), [0] * 3)):
+        block = lab.block(parent, 2, justify=lab.qc(parent, signers))
+        assert [len(peer) for peer in say(actor, lab.proposal(block))] == proposal
+        assert [len(peer) for peer in say(actor, lab.timeout(LIAR, 2, lab.qc(parent, signers)))] == proposal
 
 
 def test_stall_holds_proposals_back_for_less_than_the_shortest_timer(lab: Lab) -> None:
