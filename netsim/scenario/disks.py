@@ -8,7 +8,7 @@ from netsim.network import Exponential
 from netsim.scenario.faults import DiskFault, SlowDisk
 from netsim.scenario.injection import Injection
 from netsim.scenario.nodes import EndsWhilePending
-from netsim.scenario.stage import RESTORED, Stage
+from netsim.scenario.stage import Stage
 
 _LOSSES: Final = {
     "lose_all": Loss.ALL,
@@ -95,7 +95,7 @@ class BreakDisk(Injection[DiskFault]):
             self.detail = f"n{node} keeps its disk: as a Byzantine one it would be one too many"
             return
         process = self.stage.cluster.node(node)
-        self.stage.byzantine.setdefault(process.id, RESTORED)
+        self.stage.admit(process.id)
         self.stage.hold_down(node, self)
         process.disk.put_image_back(image)
         self.bites += 1

@@ -54,7 +54,7 @@ _EPOCH_KEYS: Final = ("epoch_blocks", "unbonding_epochs")
 def run_scenario(scenario: Scenario, *, timeline: bool = False, observers: Sequence[Observer] = ()) -> Outcome:
     """`timeline`: collect what the report draws; it changes nothing about the run. `observers` watch besides."""
     with rare_collection():
-        return _Run(scenario, observers, with_timeline=timeline).play()
+        return ScenarioRun(scenario, observers, with_timeline=timeline).play()
 
 
 def make_cluster(
@@ -94,7 +94,9 @@ def read_byzantine(shape: Shape) -> dict[ValidatorId, str]:
     return {ValidatorId(node): shape.byzantine[name] for name, node in names.items() if node is not None}
 
 
-class _Run:
+class ScenarioRun:
+    """One run and what is left of it; `run_scenario` is how to get the outcome."""
+
     def __init__(self, scenario: Scenario, observers: Sequence[Observer], *, with_timeline: bool) -> None:
         self.scenario = scenario
         self.recorder = Recorder()
@@ -222,7 +224,7 @@ class _Run:
         culprit = None if self.error is None else _find_checker(self.error)
         lines = []
         for observer in self.cluster.observers:
-            if type(observer).__module__.startswith("netsim.checkers"):
+            if _is_oracle(observer):
                 name = sub("(?<!^)([A-Z])", lambda match: f" {match[1].lower()}", type(observer).__name__)
                 if observer is culprit:
                     lines.append(Line(what=name, verdict=Verdict.FAIL, detail=str(self.error)))
@@ -309,7 +311,11 @@ def _find_checker(error: Exception) -> Observer | None:
         return None
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     owners = (frame.f_locals.get("self") for frame in reversed(frames))
-    return next((owner for owner in owners if isinstance(owner, Observer)), None)
+    return next((owner for owner in owners if isinstance(owner, Observer) and _is_oracle(owner)), None)
+
+
+def _is_oracle(observer: Observer) -> bool:
+    return type(observer).__module__.startswith("netsim.checkers")
 
 
 def _make_parameters(settings: Settings) -> ConsensusParameters:

@@ -222,6 +222,10 @@ class Stage:
         """Whether Byzantine stake stays below a third, whichever of the submitted operations take effect when."""
         return self._bears({*map(int, self.byzantine), node})
 
+    def admit(self, validator: ValidatorId) -> None:
+        """From now on the oracles know that it may contradict itself."""
+        self.byzantine.setdefault(validator, RESTORED)
+
     def may_move(self, node: int, amount: int) -> bool:
         """The same if so much is bonded to this node as well, or unbonded when it is negative; noted if so."""
         moved = self._bonded if amount > 0 else self._unbonded
