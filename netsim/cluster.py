@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from hashlib import sha256
 
 from consensus.context import EpochContext
-from consensus.ledger import Account, LeadershipParameters, LedgerParameters, LedgerSchedule
+from consensus.ledger import Account, EpochParameters, LeadershipParameters, LedgerParameters, LedgerSchedule
 from consensus.parameters import ConsensusParameters
 from consensus.safety import SafetyRecord
 from consensus.signatures import SignatureScheme, Signer
@@ -32,6 +32,10 @@ from netsim.workload import Workload
 
 START = Microseconds(1_700_000_000_000_000)
 """Virtual time at which every simulation begins, and the timestamp of its genesis."""
+
+EPOCHS = EpochParameters(beacon_difficulty=16, beacon_checkpoints=16)
+"""Unless a scenario sets others: virtual time passes the beacon by, so it need not cost twenty times what the rest of a
+cluster costs to make."""
 
 TIMEOUT_SECONDS = 60.0
 """How long a scenario waits unless it says otherwise: a dozen timer ceilings would be too long to be right."""
@@ -85,7 +89,7 @@ class Cluster:
             weights,
             [Account(purse.public_key, treasury)],
             parameters or ConsensusParameters(),
-            ledger or LedgerParameters(leadership or LeadershipParameters()),
+            ledger or LedgerParameters(leadership or LeadershipParameters(), epochs=EPOCHS),
         )
         self.network = Network(nodes + joiners, LinkModel() if links is None else links, streams["network"])
         self.workload = workload or Workload()
