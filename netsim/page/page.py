@@ -117,7 +117,9 @@ def _render_hash(outcome: Outcome) -> str:
 
 def _render_table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
     """Cells are HTML already; `numbers` are the columns set to the right."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    head = "".join(
+        f"<th{' class=number' if place in numbers else ''}>{escape(name)}</th>" for place, name in enumerate(heads)
+    )
     body = "".join(
         "<tr>"
         + "".join(f"<td{' class=number' if place in numbers else ''}>{cell}</td>" for place, cell in enumerate(row))

@@ -108,6 +108,6 @@ def _draw_legend() -> list[str]:
             draw_line(x, HEIGHT - 8, x + 18, HEIGHT - 8, colour, width=2),
             draw_text(x + 22, HEIGHT - 4, kind, kind="tick"),
         ]
-        x += 130
-    parts.append(draw_text(x, HEIGHT - 4, "red dot: gave up · green bar: decided · cross: lost or ended", kind="tick"))
+        x += 124
+    parts.append(draw_text(x, HEIGHT - 4, "red dot: gave up · bar: decided · cross: lost", kind="tick"))
     return parts
