@@ -13,6 +13,9 @@ SETTLE_SECONDS: Final = 1.0
 Stretches of faults that are shorter than twice this say nothing about progress.
 """
 
+FAULTS_FELT: Final = "faults felt"
+"""The line that says whether any fault has done something."""
+
 Stretch = tuple[float, float]
 """A time in which at least one fault was on."""
 
@@ -99,9 +102,9 @@ def judge_bites(faults: Sequence[FaultRecord], planned: int) -> list[Line]:
     unfelt = [fault.kind for fault in faults if not fault.bites]
     if len(unfelt) == len(faults):
         what = ", ".join(unfelt) if unfelt else "none has begun"
-        return [Line(what="faults felt", verdict=Verdict.INCONCLUSIVE, detail=f"not one: {what}")]
+        return [Line(what=FAULTS_FELT, verdict=Verdict.INCONCLUSIVE, detail=f"not one: {what}")]
     detail = f"all {len(faults)}" if not unfelt else f"{len(faults) - len(unfelt)}, but not {', '.join(unfelt)}"
-    return [Line(what="faults felt", verdict=Verdict.PASS, detail=detail)]
+    return [Line(what=FAULTS_FELT, verdict=Verdict.PASS, detail=detail)]
 
 
 def judge_evidence(accused: Collection[str], expected: Sequence[str] | None, byzantine: Collection[str]) -> Line:

@@ -11,6 +11,7 @@ from sequencer.cli.check import check_app
 from sequencer.cli.config_show import config_show
 from sequencer.cli.devnet import devnet_app
 from sequencer.cli.forensics import forensics
+from sequencer.cli.fuzz import fuzz_app
 from sequencer.cli.init import init
 from sequencer.cli.output import talk
 from sequencer.cli.simulate import simulate
@@ -61,6 +62,7 @@ app.add_typer(chaos_app, name="chaos")
 app.add_typer(tx_app, name="tx")
 app.add_typer(stake_app, name="stake")
 app.add_typer(check_app, name="check")
+app.add_typer(fuzz_app, name="fuzz")
 config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
 config_app.command("show")(config_show)
 app.add_typer(config_app, name="config")
