@@ -76,7 +76,13 @@ class Arrivals:
         return True
 
     def keep_epoch_proof(self, proof: EpochProof, now: Microseconds) -> None:
-        """T2: the epoch is over, and its last leaf is not here: fetch everything up to it."""
+        """T2: the epoch is over, and its last leaf is not here: fetch everything up to it.
+
+        That the proven leaf is the last one shows only when it is here. Every other decided leaf has a lower view.
+        """
+        known_view = self._chain.tip.leaf.view if self._epoch_proof is None else self._epoch_proof.fc.view
+        if proof.fc.view <= known_view:
+            return
         self._epoch_proof = proof
         if self._context.last_height - self._chain.tip.leaf.height > RANGE_GAP:
             self._fetcher.want_range(self._context.last_height, now)
@@ -98,7 +104,11 @@ class Arrivals:
         return proof
 
     def on_decide(self) -> Sequence[Block]:
-        """The tip has risen. Returns the blocks that it connects."""
-        if self._fc is not None and self._fc.view <= self._chain.tip.leaf.view:
+        """The tip has risen, and the epoch is not over. Returns the blocks that it connects."""
+        view = self._chain.tip.leaf.view
+        if self._fc is not None and self._fc.view <= view:
             self._fc = None
+        if self._epoch_proof is not None and self._epoch_proof.fc.view <= view:  # the leaf was not the last one
+            self._epoch_proof = None
+            self._fetcher.forget_range(self._context.last_height)
         return self._fetcher.on_decide()

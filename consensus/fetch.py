@@ -90,6 +90,13 @@ class Fetcher:
         else:
             self._range.target = max(self._range.target, target)
 
+    def forget_range(self, target: Height) -> None:
+        """That blocks up to this height are decided has turned out to be a lie; what else is missing is asked for by
+        the next certificate.
+        """
+        if self._range is not None and self._range.target == target:
+            self._range = None
+
     def accept(self, sender: ValidatorId, block: Block, now: Microseconds) -> list[Block]:
         """A certified block has arrived. Returns what is on the chain now and was not before, parents first.
 

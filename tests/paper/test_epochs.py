@@ -10,7 +10,7 @@ from consensus.docket import Docket
 from consensus.effects import BeginEpoch, Broadcast, Drop, Effect, Persist, Send, SendEpochEnd, batch
 from consensus.epochs import EpochStart
 from consensus.errors import InvalidMessage, Unsafe
-from consensus.events import BeaconComputed, Received, Started
+from consensus.events import BeaconComputed, Received, Started, Timer, TimerFired
 from consensus.leaf import BeaconResult, Block, EpochProof
 from consensus.ledger import EpochParameters, LeadershipParameters, Ledger, LedgerParameters, apply_leaf, begin_epoch
 from consensus.member import Credentials, Member
@@ -19,12 +19,13 @@ from consensus.messages import (
     LeafResponse,
     QuorumProposal,
     QuorumVote,
+    RangeRequest,
     RangeResponse,
     ReplicaMessage,
     StatusRequest,
 )
 from consensus.safety import SafetyRecord, SafetyRules
-from consensus.types import Epoch, ValidatorId, View
+from consensus.types import Epoch, Microseconds, ValidatorId, View
 from tests.lab import START, Lab, get_messages, select
 
 BLOCKS = 4
@@ -169,6 +170,33 @@ def test_t2_an_epoch_proof_that_proves_something_else_is_refused(lab: Lab, bend:
     subject = Subject(lab)
     with pytest.raises(InvalidMessage):
         subject.receive(1, EpochEnd(Epoch(0), proofs[bend]))
+
+
+def test_t2_an_fc_of_an_earlier_leaf_sold_as_epoch_proof_is_found_out_and_forgotten() -> None:
+    """Only who holds the leaf sees that it is not the last one. From then on nothing is missing here any more."""
+    lab = Lab(ledger=LedgerParameters(PARAMETERS.leadership, epochs=EpochParameters(epoch_blocks=64)))
+    subject, blocks = Subject(lab), lab.chain(12)
+    lie = EpochEnd(Epoch(0), EpochProof(lab.fc(blocks[5]), ()))
+    subject.receive(3, lie)
+    assert subject.member.replica.is_behind
+    responses = tuple(LeafResponse(block.leaf, block.payload) for block in blocks)
+    subject.receive(1, RangeResponse(responses[:8], (), lab.fc(blocks[7])))
+    assert not subject.member.replica.is_behind
+    for minutes in range(1, 6):
+        effects = subject.member.handle(TimerFired(Timer.FETCH), Microseconds(START + minutes * 60_000_000))
+        assert not get_messages(effects, RangeRequest)
+    subject.receive(3, lie)
+    assert not subject.member.replica.is_behind, "it comes too late to be believed"
+
+
+def test_t2_what_is_sold_as_epoch_proof_does_not_take_the_place_of_the_true_one(lab: Lab) -> None:
+    """Its FC is of a lower view than any that proves the last leaf."""
+    subject, blocks = Subject(lab), lab.chain(BLOCKS)
+    for proven in (blocks[-1], blocks[-2]):
+        subject.receive(3, EpochEnd(Epoch(0), EpochProof(lab.fc(proven), ())))
+    for block in reversed(blocks):  # each is wanted by the one above
+        subject.receive(1, LeafResponse(block.leaf, block.payload))
+    assert subject.member.epoch == 1
 
 
 def test_t2_an_epoch_ends_by_a_closing_leaf_when_its_own_fc_never_came(lab: Lab) -> None:
