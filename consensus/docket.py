@@ -98,13 +98,14 @@ class Docket:
         for offender, evidence in list(self._evidence.items()):
             if self.admission.check_evidence(ledger, evidence) is not None:
                 del self._evidence[offender], self._told[offender]
-        kept: dict[Commitment, Operation] = {}
-        for operation_id, operation in self._operations.items():
-            waiting = [known for known in kept.values() if known.account == operation.account]
-            if self._find_flaw_behind(waiting, operation, ledger) is None:
-                kept[operation_id] = operation
-        self._operations = kept
-        self._own = {operation_id: height for operation_id, height in self._own.items() if operation_id in kept}
+        accounts: dict[bytes, list[Operation]] = {}
+        for operation in self._operations.values():
+            accounts.setdefault(operation.account, []).append(operation)
+        kept: set[Operation] = set()
+        for waiting in accounts.values():
+            kept.update(self.admission.select(ledger, waiting, ())[0])
+        self._operations = {known: operation for known, operation in self._operations.items() if operation in kept}
+        self._own = {known: height for known, height in self._own.items() if known in self._operations}
 
     def take_overdue(self, height: Height) -> list[OperationNotice | EvidenceNotice]:
         """What waits too long: whoever was to include it may never have had it, and this node need not ever lead."""

@@ -6,6 +6,7 @@ from consensus.docket import ACCOUNT_OPERATIONS_MAX, REPEAT_HEIGHTS, Docket
 from consensus.evidence import DoubleVote, SignedLeaf, make_pair
 from consensus.leaf import Leaf
 from consensus.ledger import apply_leaf
+from consensus.ledger.draft import Draft
 from consensus.messages import EvidenceNotice, OperationNotice
 from consensus.operations import Operation, Unbond, sign_operation
 from consensus.types import Height, ValidatorId
@@ -22,9 +23,9 @@ def docket(lab: Lab) -> Docket:
     return Docket(lab.admission)
 
 
-def unbond(lab: Lab, nonce: int, amount: int = 1) -> Operation:
-    signer = lab.signers[0]
-    operation = Unbond(signer.public_key, nonce, b"", ValidatorId(0), amount)
+def unbond(lab: Lab, nonce: int, amount: int = 1, number: int = 0) -> Operation:
+    signer = lab.signers[number]
+    operation = Unbond(signer.public_key, nonce, b"", ValidatorId(number), amount)
     return sign_operation(operation, signer, lab.context.network_id)
 
 
@@ -52,6 +53,27 @@ def test_operations_of_one_account_wait_in_the_order_of_their_nonces(lab: Lab, d
         assert docket.add_operation(unbond(lab, nonce), ledger)
     assert "wait already" in (docket.find_operation_flaw(unbond(lab, ACCOUNT_OPERATIONS_MAX), ledger) or "")
     assert [operation.nonce for operation in docket.operations] == list(range(ACCOUNT_OPERATIONS_MAX))
+
+
+def test_when_the_ledger_changes_each_waiting_operation_is_judged_once(
+    lab: Lab, docket: Docket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full docket must not hold up the leaf that changes the ledger: anybody with some accounts can fill it."""
+    ledger = lab.context.genesis_ledger
+    for nonce in range(ACCOUNT_OPERATIONS_MAX):
+        for number in (0, 1):
+            assert docket.add_operation(unbond(lab, nonce, number=number), ledger)
+    before, judged = docket.operations, list[Operation]()
+    judge = lab.admission._find_operation_flaw
+
+    def spy(draft: Draft, operation: Operation) -> str | None:
+        judged.append(operation)
+        return judge(draft, operation)
+
+    monkeypatch.setattr(lab.admission, "_find_operation_flaw", spy)
+    docket.on_ledger(ledger)
+    assert docket.operations == before, "in the order in which they came"
+    assert len(judged) == len(before)
 
 
 def test_what_a_leaf_has_settled_waits_no_more(lab: Lab, docket: Docket) -> None:
