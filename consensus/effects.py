@@ -181,8 +181,8 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     release: tuple[Effect, ...]
     ledger: Ledger | None = None
     """After the last decided block, when that differs from what was written before."""
-    epoch: EpochStart | None = None
-    """The epoch that begins with this turn."""
+    epochs: tuple[EpochStart, ...] = ()
+    """Those that begin with this turn, in order: whoever catches up may leave several behind at once."""
 
     @property
     def must_sync(self) -> bool:
@@ -203,7 +203,7 @@ def batch(effects: Iterable[Effect]) -> Batch:
     blocks: dict[Commitment, Block] = {}
     decides: list[Decide] = []
     ledger: Ledger | None = None
-    epoch: EpochStart | None = None
+    epochs: list[EpochStart] = []
     release: list[Effect] = []
     for effect in effects:
         if type(effect) not in _WRITTEN:
@@ -220,6 +220,7 @@ def batch(effects: Iterable[Effect]) -> Batch:
         elif isinstance(effect, LedgerAdvanced):
             ledger = effect.ledger
         elif isinstance(effect, BeginEpoch):
-            epoch, ledger = effect.start, effect.start.ledger
+            epochs.append(effect.start)
+            ledger = effect.start.ledger
         release.append(effect)
-    return Batch(record, tuple(blocks.values()), tuple(decides), tuple(release), ledger, epoch)
+    return Batch(record, tuple(blocks.values()), tuple(decides), tuple(release), ledger, tuple(epochs))

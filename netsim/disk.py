@@ -137,8 +137,7 @@ class Disk:
             self._record = turn.record
         if turn.ledger is not None:
             self._ledger = turn.ledger
-        start = turn.epoch
-        if start is not None:
+        for start in turn.epochs:
             self._epochs.append(start)
             if self.latest_height == 0 and not _is_decided(start.block, turn):
                 self._adopt(start, undo)

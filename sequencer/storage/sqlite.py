@@ -141,7 +141,7 @@ class SqliteStorage:
         """Its block stays out of what is read and served, unless it came with its payload."""
         if self._state.height:
             raise InvariantViolation(f"a chain of height {self._state.height} cannot begin with {start.block}")
-        await self.append(Batch(record, (), (), (), start.ledger, start))
+        await self.append(Batch(record, (), (), (), start.ledger, (start,)))
 
     async def append_promises(self, rows: Sequence[PromiseRow]) -> None:
         if self._is_synced:

@@ -54,15 +54,15 @@ class Turn:
     """Bytes of payload, and of an epoch's ledger states, to write."""
     ledger: bytes | None
     """State after the last decided block, when it has changed."""
-    epoch: tuple[int, bytes, bytes, bytes] | None
-    """epoch, proof, ledger, before: of the epoch that begins"""
+    epochs: list[tuple[int, bytes, bytes, bytes]]
+    """epoch, proof, ledger, before: of each epoch that begins"""
     base: bytes | None
     """Leaf that the chain begins with from now on, in place of genesis (T5)."""
 
     @property
     def must_sync(self) -> bool:
         """Votes, and the proof that lets a node act in an epoch, are durable before anything follows (R8, T2)."""
-        return self.record is not None or self.epoch is not None
+        return self.record is not None or bool(self.epochs)
 
 
 def make_turn(state: ChainState, batch: Batch) -> Turn:
@@ -70,18 +70,17 @@ def make_turn(state: ChainState, batch: Batch) -> Turn:
     with the block that ended the one before.
     """
     draft = _Draft(state)
-    start = batch.epoch
-    base = start if start is not None and _is_base(start, state, batch) else None
+    base = batch.epochs[0] if batch.epochs and _is_base(batch.epochs[0], state, batch) else None
     if base is not None:
         draft.adopt(base)
     for block in batch.blocks:
         draft.add(block)
     for decide in batch.decides:
         draft.decide(decide)
-    if start is not None:
+    for start in batch.epochs:
         draft.begin_epoch(start)
     draft.drop_losers()
-    epoch = None if start is None else _make_epoch_row(start)
+    epochs = [_make_epoch_row(start) for start in batch.epochs]
     return Turn(
         record=None if batch.record is None else _encode(batch.record),
         blocks=draft.blocks,
@@ -91,9 +90,9 @@ def make_turn(state: ChainState, batch: Batch) -> Turn:
         after=ChainState(draft.epoch, draft.height, draft.tip, draft.undecided, draft.early_fc),
         early_fc_changed=draft.early_fc != state.early_fc,
         size=sum(len(payload) for *_, payload in draft.blocks)
-        + (0 if epoch is None else len(epoch[2]) + len(epoch[3])),
+        + sum(len(ledger) + len(before) for _, _, ledger, before in epochs),
         ledger=None if batch.ledger is None else _encode(batch.ledger.state),
-        epoch=epoch,
+        epochs=epochs,
         base=None if base is None else _encode(base.block.leaf),
     )
 

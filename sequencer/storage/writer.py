@@ -85,8 +85,8 @@ class Writer:
             connection.executemany("DELETE FROM blocks WHERE id = ?", turn.lost)
         if turn.ledger is not None:
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('ledger', ?)", (turn.ledger,))
-        if turn.epoch is not None:
-            connection.execute("INSERT INTO epochs VALUES (?, ?, ?, ?)", turn.epoch)
+        if turn.epochs:
+            connection.executemany("INSERT INTO epochs VALUES (?, ?, ?, ?)", turn.epochs)
         if turn.base is not None:
             connection.execute("INSERT INTO meta VALUES ('base', ?)", (turn.base,))
         if turn.early_fc_changed:

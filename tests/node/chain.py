@@ -105,4 +105,4 @@ def caught_up(*blocks: Block, fc: FinalityCertificate | None = None) -> Batch:
 
 def began(start: EpochStart, *decides: Decide) -> Batch:
     """The turn in which an epoch begins, with what it still decides of the one before."""
-    return Batch(make_first_record(start), (), decides, (), start.ledger, start)
+    return Batch(make_first_record(start), (), decides, (), start.ledger, (start,))

@@ -10,9 +10,19 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from consensus.catchup import answer
 from consensus.effects import Batch
-from consensus.messages import FinalizeVote, QuorumProposal, QuorumVote, TimeoutVote, decode, encode
-from consensus.types import Height, Microseconds
+from consensus.messages import (
+    FinalizeVote,
+    QuorumProposal,
+    QuorumVote,
+    RangeRequest,
+    RangeResponse,
+    TimeoutVote,
+    decode,
+    encode,
+)
+from consensus.types import Epoch, Height, Microseconds, ValidatorId
 from netsim.network import LinkModel, Uniform
 from sequencer.clock import NodeClock
 from sequencer.failures import ExitCode, explain_failure
@@ -20,6 +30,7 @@ from sequencer.mempool import Admission
 from sequencer.node import Node
 from sequencer.payload import encode_payload
 from sequencer.storage import StorageError
+from sequencer.transport import Delivery
 from tests.node.fleet import Fleet, Recorder, open_fleet
 from tests.node.mesh import Keyring
 
@@ -349,3 +360,28 @@ async def test_ready_means_decided(autojump_clock: MockClock, tmp_path: Path) ->
         await fleet.wait_height(1)
         assert fleet.nodes[0].is_ready() is None
         await fleet.stop(0, 1, 2)
+
+
+async def test_t2_several_epochs_may_end_in_one_turn(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """A peer sends whoever comes back the ranges of two epochs at once, before they are asked for."""
+    async with open_fleet(tmp_path, keyring=Keyring(4, epoch_blocks=4)) as fleet:
+        await fleet.wait_height(2)
+        await fleet.stop(0)
+        epoch = fleet.nodes[1].status().epoch
+        await fleet.wait_until(lambda: fleet.nodes[1].status().epoch >= epoch + 3)
+        await fleet.start(0)
+        node, source = fleet.nodes[0], fleet.nodes[1].storage
+        ranges: list[RangeResponse] = []
+        height = node.storage.latest_height
+        while len(ranges) < 2:
+            response = answer(RangeRequest(Height(height + 1)), source)
+            assert isinstance(response, RangeResponse)
+            ranges.append(response)
+            height = response.blocks[-1].leaf.height
+        assert node.status().epoch == epoch
+        await node._send_inbox.send(Delivery(ValidatorId(1), tuple(map(encode, ranges))))
+        await fleet.wait_until(lambda: node.status().epoch >= epoch + 2)
+        await fleet.wait_height(fleet.get_height(1) + 5)
+        fleet.check_same_chain()
+        for ended in range(epoch, epoch + 2):
+            assert node.storage.read_epoch_proof(Epoch(ended)) == source.read_epoch_proof(Epoch(ended))

@@ -79,6 +79,28 @@ async def test_the_newest_of_many_epochs_is_the_one_that_runs(open_storage: Open
     assert storage.read_epoch_proof(Epoch(4)) is None
 
 
+async def test_t2_several_epochs_begin_in_one_turn(open_storage: Open) -> None:
+    """The second one is over before the first is on disk: the proofs of both stay, and nothing undecided of them."""
+    chain = make_chain(GENESIS, 2)
+    closing_block = make_block(chain[-1])
+    last = make_block(chain[-1], view=9, epoch=1)
+    starts = (make_start(chain[-1], closing_block), make_start(last))
+    running = make_block(last, view=12, epoch=2)
+    storage = open_storage()
+    await storage.append(decided(*chain[:1]))
+    await storage.append(voted(closing_block))
+    decides = (Decide((chain[1],), make_fc(closing_block)), Decide((last,), make_fc(last)))
+    await storage.append(Batch(make_record(running), (running,), decides, (), starts[-1].ledger, starts))
+    for _ in range(2):
+        storage = open_storage()
+        recovered = storage.load()
+        assert recovered.epoch is not None
+        assert recovered.epoch.ledger == recovered.ledger == starts[-1].ledger
+        assert (recovered.tip.commitment, recovered.tip.leaf.height) == (last.commitment, 3)
+        assert commitments(recovered.undecided) == [running.commitment]
+        assert [storage.read_epoch_proof(epoch) for epoch in (FIRST, SECOND)] == [start.proof for start in starts]
+
+
 async def test_t2_closing_blocks_go_when_the_epoch_is_over(open_storage: Open) -> None:
     (last,) = make_chain(GENESIS, 1)
     closing_block = make_block(last)
@@ -93,7 +115,7 @@ async def test_t2_closing_blocks_go_when_the_epoch_is_over(open_storage: Open) -
     # In one turn: the last that the epoch before has stored, its end, and the first vote after it.
     third_closing = make_block(second_closing)
     ending = began(make_start(last, closing_block))
-    await storage.append(Batch(make_record(first), (third_closing, first), (), (), ending.ledger, ending.epoch))
+    await storage.append(Batch(make_record(first), (third_closing, first), (), (), ending.ledger, ending.epochs))
     await storage.append(voted(make_block(third_closing)))
     assert storage.read_block(closing_block.commitment) is None
     for _ in range(2):
@@ -212,7 +234,7 @@ def test_the_beginning_of_an_epoch_is_part_of_the_turn() -> None:
     (last,) = make_chain(GENESIS, 1)
     start = make_start(last)
     turn = batch([BeginEpoch(start, ())])
-    assert (turn.epoch, turn.ledger) == (start, start.ledger)
+    assert (turn.epochs, turn.ledger) == ((start,), start.ledger)
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
@@ -269,7 +291,7 @@ async def test_t5_blocks_that_follow_a_snapshot_may_come_in_the_same_turn(open_s
     start = make_start(without_payload(last))
     decide = Decide((first,), make_fc(first))
     storage = open_storage()
-    await storage.append(Batch(make_record(second), (second,), (decide,), (), start.ledger, start))
+    await storage.append(Batch(make_record(second), (second,), (decide,), (), start.ledger, (start,)))
     assert storage.latest_height == 2
     assert commitments(open_storage().load().undecided) == [second.commitment]
 

@@ -113,7 +113,7 @@ def test_t2_proof_ledger_and_fresh_record_are_one_write_before_anything_of_the_n
     turn = batch(effects)
     (begun,) = select(effects, BeginEpoch)
     last = lab.chain(BLOCKS)[-1]
-    assert turn.epoch == begun.start
+    assert turn.epochs == (begun.start,)
     assert turn.ledger == begun.start.ledger
     assert begun.start.block.commitment == begun.start.proof.leaf == last.commitment
     assert begun.start.before.commitment == last.leaf.ledger
