@@ -17,7 +17,7 @@ from sequencer.chaos.stage import Stage
 
 GROWN_UP_SECONDS: Final = 3.0
 """A process that was forked takes its pages one by one, and catches up: its memory is compared from this age on."""
-COMPARED_SECONDS_MIN: Final = 5.0
+COMPARED_SECONDS_MIN: Final = 4.0
 """For so long, or its memory says nothing."""
 
 
@@ -55,7 +55,18 @@ def conclude_cold(scenario: Scenario, facts: Facts) -> Outcome:
     if facts.ended:
         detail += f": {'; '.join(facts.ended)}"
     line = Line(what="warm-up", verdict=Verdict.INCONCLUSIVE, detail=detail)
-    return Outcome(scenario=scenario, runtime="processes", safety=(), liveness=(line,), replay=_make_command(scenario))
+    return Outcome(scenario=scenario, runtime="processes", safety=(), liveness=(line,))
+
+
+def list_processes(facts: Facts) -> list[Process]:
+    """Those that lived long enough, from the end of the warm-up on."""
+    processes = []
+    for (name, _), samples in facts.resident.items():
+        start = max(facts.steady_at, samples[0][0] + GROWN_UP_SECONDS)
+        later = [(when, resident) for when, resident in samples if when >= start]
+        if later and later[-1][0] - later[0][0] >= COMPARED_SECONDS_MIN:
+            processes.append(Process(name, later[-1][0] - later[0][0], later[0][1], later[-1][1]))
+    return processes
 
 
 class Conclusion:
@@ -88,7 +99,6 @@ class Conclusion:
             figures=self._compute_figures(),
             predicted=self._predict(),
             observed=judging.observe(self._judged, self._decided),
-            replay=_make_command(self._scenario),
             audit_hash=self._chain[-1].hash if self._chain else "",
             warm_up_seconds=facts.steady_at - facts.begun_at,
             seconds=self._seconds(facts.ended_at),
@@ -118,7 +128,7 @@ class Conclusion:
             *judging.judge_bound("time to a new leader", self._new_leaders, expect.new_leader_within_seconds),
             *judging.judge_bound(healing, [facts.recovered_seconds], expect.decide_within_seconds),
             judge.judge_pending(len(traffic.sent), len(traffic.acknowledged)),
-            judge.judge_memory(self._list_processes()),
+            judge.judge_memory(list_processes(facts)),
             judge.judge_descriptors(facts.descriptors_before, facts.descriptors_after),
             *judging.judge_bites(self._records, len(self._scenario.fault)),
             *judge.judge_triggers(self._injector.untriggered),
@@ -191,16 +201,6 @@ class Conclusion:
             **stage.proxies.counts,
         }
 
-    def _list_processes(self) -> list[Process]:
-        """Those that lived long enough, from the end of the warm-up on."""
-        processes = []
-        for (name, _), samples in self._facts.resident.items():
-            start = max(self._facts.steady_at, samples[0][0] + GROWN_UP_SECONDS)
-            later = [(when, resident) for when, resident in samples if when >= start]
-            if later and later[-1][0] - later[0][0] >= COMPARED_SECONDS_MIN:
-                processes.append(Process(name, later[-1][0] - later[0][0], later[0][1], later[-1][1]))
-        return processes
-
     def _make_timeline(self) -> Timeline:
         stage, seconds = self._stage, self._seconds
         observer, number = stage.observer, stage.names.index
@@ -216,7 +216,3 @@ class Conclusion:
 
     def _seconds(self, moment: float) -> float:
         return moment - self._facts.steady_at
-
-
-def _make_command(scenario: Scenario) -> str:
-    return f"sequencer chaos run {scenario.name} --seed {scenario.seed}"

@@ -22,7 +22,7 @@ from netsim.scenario.outcome import Line, Outcome, Verdict
 from netsim.scenario.targets import resolve_target
 from netsim.trace import TraceError, check_trace, read_journals
 from sequencer.api_client import ApiProblem, Unreachable
-from sequencer.chaos.conclusion import Conclusion, Facts, conclude_cold
+from sequencer.chaos.conclusion import Conclusion, Facts, conclude_cold, list_processes
 from sequencer.chaos.injector import Injector
 from sequencer.chaos.judge import judge_descriptors
 from sequencer.chaos.observer import Observer
@@ -203,12 +203,14 @@ class _Run:
             self._tell(f"{expect.blocks_after} more blocks on every node after {self._facts.recovered_seconds:.2f} s")
 
     async def _rest(self) -> None:
-        """Until all whole nodes are at one height."""
+        """Until all whole nodes are at one height, and a process is old enough for its memory to say something."""
         observer, height = self._stage.observer, self._stage.observer.height
         with trio.move_on_after(REST_SECONDS):
             await observer.wait_for(
                 lambda: all(observer.sights[name].height >= height for name in self._whole if name in self._honest)
             )
+            while not list_processes(self._facts):  # noqa: ASYNC110 - it is time alone that is waited for
+                await trio.sleep(SAMPLE_SECONDS)
 
     async def _read(self) -> None:
         facts, cluster = self._facts, self._stage.cluster

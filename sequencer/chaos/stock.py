@@ -22,17 +22,20 @@ def list_stock() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def find_scenarios(names: list[str]) -> list[Scenario]:
-    """In the order given. Raises `CommandError` (usage) for one that is not there or cannot be used."""
+def find_scenarios(names: list[str]) -> list[tuple[str, Scenario]]:
+    """In the order given, each with the name or path by which it is found again.
+
+    Raises `CommandError` (usage) for one that is not there or cannot be used.
+    """
     stock = list_stock()
-    paths: list[Path] = []
+    paths: list[tuple[str, Path]] = []
     for name in names:
         if name == ALL:
-            paths += stock.values()
+            paths += stock.items()
         elif name in stock:
-            paths.append(stock[name])
+            paths.append((name, stock[name]))
         elif name.endswith(".toml") or "/" in name:
-            paths.append(Path(name))
+            paths.append((name, Path(name)))
         else:
             raise CommandError(
                 f'there is no scenario "{name}". There are {", ".join(stock)}; {ALL} stands for all of them, and a '
@@ -40,6 +43,6 @@ def find_scenarios(names: list[str]) -> list[Scenario]:
                 ExitCode.USAGE,
             )
     try:
-        return [read_scenario(path) for path in paths]
+        return [(name, read_scenario(path)) for name, path in paths]
     except ScenarioError as error:
         raise CommandError(str(error), ExitCode.USAGE) from error

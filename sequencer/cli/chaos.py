@@ -1,5 +1,6 @@
 """`sequencer chaos run`: scenarios on real processes or on the simulator, and what came of them."""
 
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -59,21 +60,24 @@ def run(
 
     Ends with 0 when all runs passed, with 1 when one failed, with 3 when one has not shown what it was to show.
     """
+    import msgspec
+
     from sequencer.chaos.stock import find_scenarios
 
     chosen = find_scenarios(scenarios)
     if runtime is Runtime.PROCESSES:
         from sequencer.chaos.plan import check_supported
 
-        for scenario in chosen:
+        for _, scenario in chosen:
             check_supported(scenario)
     if json_file is not None:
         json_file.write_text("", encoding="utf-8")
     outcomes: list[Outcome] = []
     is_interrupted = False
     try:
-        for scenario in _plan_runs(chosen, seed, repeat, minutes):
-            outcomes.append(_run(scenario, runtime, home))
+        for name, scenario in _plan_runs(chosen, seed, repeat, minutes):
+            replay = shlex.join(_make_command(name, scenario.seed, runtime))
+            outcomes.append(msgspec.structs.replace(_run(scenario, runtime, home), replay=replay))
             _keep(outcomes[-1], json_file)
             if output is OutputFormat.TABLE and (repeat > 1 or minutes or len(chosen) > 1):
                 talk(_sum_up(outcomes[-1]))
@@ -90,20 +94,25 @@ def run(
 
 
 def _plan_runs(
-    scenarios: "Sequence[Scenario]", seed: int | None, repeat: int, minutes: float | None
-) -> "Iterator[Scenario]":
+    scenarios: "Sequence[tuple[str, Scenario]]", seed: int | None, repeat: int, minutes: float | None
+) -> "Iterator[tuple[str, Scenario]]":
     """Round after round, each with seeds of its own. With `minutes` none begins once the time is up."""
     import msgspec
 
     deadline = time.monotonic() + 60 * (minutes or 0)
     number = 0
     while number < repeat or (minutes and time.monotonic() < deadline):
-        for scenario in scenarios:
+        for name, scenario in scenarios:
             if minutes and number and time.monotonic() >= deadline:
                 return
             first = scenario.seed if seed is None else seed
-            yield msgspec.structs.replace(scenario, seed=first + number)
+            yield name, msgspec.structs.replace(scenario, seed=first + number)
         number += 1
+
+
+def _make_command(name: str, seed: int, runtime: Runtime) -> list[str]:
+    options = [] if runtime is Runtime.PROCESSES else ["--runtime", runtime.value]
+    return ["sequencer", "chaos", "run", name, "--seed", str(seed), *options]
 
 
 def _run(scenario: "Scenario", runtime: Runtime, home: Path | None) -> "Outcome":
@@ -253,19 +262,19 @@ def _show_all(outcomes: "Sequence[Outcome]") -> None:
     rows = []
     for name in dict.fromkeys(outcome.scenario.name for outcome in outcomes):
         runs = [outcome for outcome in outcomes if outcome.scenario.name == name]
-        counts = [sum(outcome.verdict.value == verdict for outcome in runs) for verdict in _STYLES]
+        counts = {verdict: sum(outcome.verdict.value == verdict for outcome in runs) for verdict in _STYLES}
         rows.append(
             (
                 name,
-                len(runs),
-                *counts,
+                ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count),
                 _find_worst(runs, "new_leader_seconds_max"),
                 _find_worst(runs, "first_decide_seconds"),
                 int(sum(outcome.figures.get("transactions_acknowledged", 0) for outcome in runs)),
                 int(sum(outcome.figures.get("transactions_lost", 0) for outcome in runs)),
             )
         )
-    columns = ("scenario", "runs", *_STYLES, "new leader s", "first decide s", "acknowledged", "lost")
+    # What fits 80 columns: at the most seconds to a new leader and to the first decide after healing, transactions.
+    columns = ("scenario", "verdicts", "leader s", "decide s", "final", "lost")
     print_rows(columns, rows)
     minutes = sum(outcome.warm_up_seconds + outcome.seconds for outcome in outcomes) / 60
     unsafe = sum(outcome.safety_verdict.value == "fail" for outcome in outcomes)

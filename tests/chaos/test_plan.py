@@ -19,7 +19,7 @@ NAMES = ("n0", "n1", "n2", "n3")
 
 def test_every_stock_scenario_can_run_on_processes() -> None:
     assert len(list_stock()) >= 7
-    for scenario in find_scenarios(["all"]):
+    for _, scenario in find_scenarios(["all"]):
         check_supported(scenario)
 
 
