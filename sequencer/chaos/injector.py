@@ -87,12 +87,16 @@ class Injector:
                 happening.start = trio.current_time()
                 happening.predicted = self._predict()
                 self.happenings.append(happening)
-                self._stage.tell(f"{describe(happening)} begins; predicted: {happening.predicted}")
+                self._stage.tell(f"{self._describe(happening)} begins; predicted: {happening.predicted}")
                 await self._last(fault, happening)
         finally:
             happening.end = trio.current_time()
             self._predict()
-        self._stage.tell(f"{describe(happening)} has ended")
+        if not isinstance(fault, Reset | Burst):
+            self._stage.tell(f"{self._describe(happening)} has ended")
+
+    def _describe(self, happening: Happening) -> str:
+        return describe_fault(get_kind(happening.fault), happening.nodes, len(self._stage.names))
 
     def _predict(self) -> str:
         prediction = self._stage.predict()
@@ -207,9 +211,18 @@ class Injector:
         return draw_groups(fault, stage.names, chosen, quorum, stage.random)
 
 
-def describe(happening: Happening) -> str:
-    """`kill n2`, or `cut n0 > n1 n2`."""
-    return " ".join((get_kind(happening.fault).replace("_", " "), *happening.nodes))
+def describe_fault(kind: str, nodes: Sequence[str], everyone: int) -> str:
+    """`kill n2`, `cut n0 > n1 n2`, or `degrade all > all`: who is named after `>` hears those before it."""
+    words = [kind.replace("_", " ")]
+    if ">" in nodes:
+        place = list(nodes).index(">")
+        sources, destinations = nodes[:place], nodes[place + 1 :]
+        reached = [name for name in destinations if (name,) != tuple(sources)]
+        words += ["all"] if len(sources) == everyone else sources
+        words += [">", "all"] if len(destinations) == everyone else [">", *reached]
+    else:
+        words += ["all"] if len(nodes) == everyone > 1 and "|" not in nodes else nodes
+    return " ".join(words)
 
 
 async def _nothing(_names: Sequence[str], _holder: object) -> None:

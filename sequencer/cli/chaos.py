@@ -200,6 +200,8 @@ def _show(outcomes: "Sequence[Outcome]", output: OutputFormat) -> None:
 def _show_one(outcome: "Outcome") -> None:
     from rich.text import Text
 
+    from sequencer.chaos.injector import describe_fault
+
     console = make_console(is_talk=False)
     for title, verdict, lines in (
         ("safety", outcome.safety_verdict.value, outcome.safety),
@@ -213,7 +215,7 @@ def _show_one(outcome: "Outcome") -> None:
             ("fault", "from s", "to s", "bites", "predicted"),
             [
                 (
-                    " ".join((fault.kind, *fault.nodes)),
+                    describe_fault(fault.kind, fault.nodes, outcome.scenario.cluster.nodes),
                     round(fault.start_seconds, 2),
                     round(fault.end_seconds, 2),
                     fault.bites,

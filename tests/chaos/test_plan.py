@@ -7,6 +7,7 @@ import pytest
 from netsim.scenario.faults import Cut, Degrade, Flap, Kill, Partition, Trigger
 from netsim.scenario.files import parse_scenario
 from netsim.scenario.model import Scenario, Settings, Shape
+from sequencer.chaos.injector import describe_fault
 from sequencer.chaos.links import draw_groups, list_pairs, list_parted, make_impairment
 from sequencer.chaos.plan import check_supported, make_home_plan
 from sequencer.chaos.stock import find_scenarios, list_stock
@@ -103,3 +104,18 @@ def test_faults_of_links_become_impairments() -> None:
         assert cut is not None
         assert cut.is_cut
     assert make_impairment(Kill(at=NOW, target="n0")) is None
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        (("n2",), "cut n2"),
+        (NAMES, "cut all"),
+        (("n0", ">", *NAMES), "cut n0 > all"),
+        ((*NAMES, ">", *NAMES), "cut all > all"),
+        (("n0", ">", "n0", "n1"), "cut n0 > n1"),
+        (("n0", "|", "n1", "n2"), "cut n0 | n1 n2"),
+    ],
+)
+def test_a_fault_is_told_shortly(nodes: tuple[str, ...], words: str) -> None:
+    assert describe_fault("cut", nodes, len(NAMES)) == words
