@@ -212,7 +212,7 @@ class ScenarioRun:
             figures=self._compute_figures(leaderless),
             predicted=self._predict(judged),
             observed=judging.observe(judged, decided),
-            replay=f"sequencer chaos run {self.scenario.name}.toml",
+            replay=f"sequencer chaos run {self.scenario.name} --seed {self.scenario.seed} --runtime simulator",
             audit_hash=cluster.audit_hash,
             warm_up_seconds=(self.start - cluster.simulation.start) / 1e6,
             seconds=cluster.simulation.elapsed_seconds,
