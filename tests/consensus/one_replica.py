@@ -25,16 +25,18 @@ from consensus.effects import (
     batch,
 )
 from consensus.errors import InvalidMessage
-from consensus.events import Event, PayloadBuilt, PayloadReady, Received, Started, Timer
+from consensus.events import Event, PayloadBuilt, PayloadReady, Received, Started, Timer, TimerFired
 from consensus.evidence import DoubleProposal
 from consensus.fetch import ORPHANS_MAX, WANTED_MAX
 from consensus.messages import (
     FinalizeVote,
     LeafRequest,
+    LeafResponse,
     Message,
     QuorumProposal,
     QuorumVote,
     RangeRequest,
+    RangeResponse,
     ReplicaMessage,
     StatusResponse,
     TimeoutVote,
@@ -156,6 +158,31 @@ class OneReplica:
         replica = self.bench.replica
         chain = [block.commitment for block in replica.chain.blocks]
         return self.bench.record, replica.view, replica.tip.commitment, chain, replica.candidate
+
+    # What is around it
+
+    def answer_all(self) -> None:
+        """The application has an answer to everything, and accepts."""
+        while self.questions:
+            self.handle(self.questions.popleft())
+
+    def wait_for_fetch(self) -> None:
+        self.now = Microseconds(max(self.now, self.deadlines.get(Timer.FETCH, 0)))
+        self.handle(TimerFired(Timer.FETCH))
+
+    def serve_one(self) -> bool:
+        """Whether there was a request; the next one is answered as well as can be."""
+        if not self.requests:
+            return False
+        request = self.requests.popleft()
+        chain, server = self.others.get_final_chain(), self.others.honest[0]
+        if isinstance(request, LeafRequest):
+            block = self.others.sound[request.leaf]
+            self.receive(server, LeafResponse(block.leaf, block.payload))
+        elif request.from_height < len(chain):
+            blocks = tuple(LeafResponse(block.leaf, block.payload) for block in chain[request.from_height :])
+            self.receive(server, RangeResponse(blocks, (), self.others.make_fc(chain[-1])))
+        return True
 
     # What leaves it
 

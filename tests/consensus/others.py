@@ -68,6 +68,9 @@ class Others:
     def is_quorum(self, numbers: Iterable[int]) -> bool:
         return 3 * sum(self.stakes[number] for number in set(numbers)) > 2 * sum(self.stakes)
 
+    def has_voted(self, number: int, block: Block) -> bool:
+        return number in self._votes.get(block.commitment, ())
+
     def is_justified(self, leaf: Leaf) -> bool:
         """R3c: by the view before, or by a TC of the view before that saw nothing higher."""
         tc = leaf.timeout_certificate

@@ -16,16 +16,14 @@ from consensus.effects import Drop
 from consensus.events import PayloadReady, PeerLost, Timer, TimerFired
 from consensus.leaf import Block
 from consensus.messages import (
-    LeafRequest,
-    LeafResponse,
     QuorumVote,
-    RangeResponse,
     ReplicaMessage,
     StatusRequest,
     StatusResponse,
 )
 from consensus.types import Microseconds, ValidatorId, View
 from tests.consensus.forgeries import forge
+from tests.consensus.healing import heal
 from tests.consensus.one_replica import Fate, OneReplica
 from tests.consensus.others import LIAR, Others
 from tests.lab import EPOCH, Lab
@@ -198,8 +196,8 @@ class ReplicaMachine(RuleBasedStateMachine):
     @rule()
     def fetch(self) -> None:
         """The fetch timer fires, and one request is answered."""
-        self._wait_for_fetch()
-        self._serve_one()
+        self.replica.wait_for_fetch()
+        self.replica.serve_one()
 
     @rule(fate=st.sampled_from(Fate))
     def die(self, fate: Fate) -> None:
@@ -209,88 +207,11 @@ class ReplicaMachine(RuleBasedStateMachine):
         else:
             self.replica.fate = fate
 
-    # In the end
-
     def teardown(self) -> None:
         """From every state a fair continuation leads to new decides, with the replica's votes (section 5)."""
         if hasattr(self, "replica"):
             self.replica.fate = Fate.RELEASED
-            self._heal()
-
-    def _heal(self) -> None:
-        replica, others = self.replica, self.others
-        for number in others.numbers:
-            replica.receive(number, StatusRequest(EPOCH, View(1)))
-        if others.frontier - 1 not in others.certified or self.lab.get_leader(others.frontier, others.highest) != 0:
-            self._leave_view()
-        led = decided = 0
-        for _ in range(16):
-            if led + decided >= 4:
-                break
-            view = others.frontier
-            self._bring_up_to_date()
-            assert replica.bench.replica.view == view, "it does not follow the certificates"
-            leader = self.lab.get_leader(view, others.highest)
-            if leader == SUBJECT:
-                self._answer_all()
-                block = next((one for one in others.sound.values() if one.leaf.view == view), None)
-                assert block is not None, f"it does not lead view {view}"
-                led += 1
-            elif leader == LIAR:
-                self._leave_view()
-                continue
-            else:
-                block = self._make_block(0)
-                assert block is not None
-                assert block.leaf.view == view
-                replica.receive(leader, self.lab.proposal(block))
-                self._answer_all()
-            self._decide(block)
-            decided += 1
-        assert decided, "no view without the liar's lead in sixteen"
-
-    def _decide(self, block: Block) -> None:
-        """The honest vote; the replica's own vote counts, and the liar is silent."""
-        replica, others = self.replica, self.others
-        for number in others.honest:
-            vote = others.vote(number, block)
-            assert vote is not None
-            replica.receive(number, vote)
-        assert SUBJECT in others._votes[block.commitment], f"it does not vote for {block}"
-        assert replica.bench.replica.high_qc.leaf == block.commitment, "it makes no QC of its own vote and the others'"
-        for number in others.honest:
-            finalize = others.finalize(number, block.leaf.view)
-            assert finalize is not None
-            replica.receive(number, finalize)
-        assert replica.bench.replica.tip.commitment == block.commitment, f"it does not decide {block}"
-
-    def _leave_view(self) -> None:
-        """Everyone times out; a vote that was given there does no harm."""
-        view = self.others.frontier
-        for number in self.others.numbers:
-            vote = self.others.time_out(number, view)
-            if vote is not None:
-                self.replica.receive(number, vote)
-        assert self.others.frontier == view + 1, f"view {view} does not end"
-
-    def _bring_up_to_date(self) -> None:
-        replica, others = self.replica, self.others
-        tcs = others.tcs.get(others.frontier - 1, [])
-        finals = [others.final[view] for view in sorted(others.final) if view]
-        fc = others.make_fc(finals[-1]) if finals else None
-        replica.receive(others.honest[0], StatusResponse(others.make_qc(others.highest), fc, tcs[-1] if tcs else None))
-        for _ in range(60):
-            self._answer_all()
-            if replica.bench.replica.high_block is not None and not replica.bench.replica.is_behind:
-                return
-            self._wait_for_fetch()
-            while self._serve_one():
-                pass
-        raise AssertionError("it does not get the blocks that it lacks")
-
-    def _answer_all(self) -> None:
-        while self.replica.questions:
-            self.replica.handle(self.replica.questions.popleft())
+            heal(self.others, self.replica)
 
     # Small steps
 
@@ -302,7 +223,7 @@ class ReplicaMachine(RuleBasedStateMachine):
         if now:
             assert self.replica.receive(sender, message) is not None, f"refused: {message}"
             if not self.is_slow:
-                self._answer_all()
+                self.replica.answer_all()
 
     def _check_refused(self, sender: int, message: ReplicaMessage) -> None:
         before, restarts = self.replica.describe(), self.replica.restarts
@@ -328,24 +249,6 @@ class ReplicaMachine(RuleBasedStateMachine):
     def _pick_certified(self, pick: int) -> int:
         views = sorted(self.others.certified)
         return views[-1 - pick % len(views)]
-
-    def _wait_for_fetch(self) -> None:
-        self.replica.now = Microseconds(max(self.replica.now, self.replica.deadlines.get(Timer.FETCH, 0)))
-        self.replica.handle(TimerFired(Timer.FETCH))
-
-    def _serve_one(self) -> bool:
-        """Whether there was a request; the next one is answered as well as can be."""
-        if not self.replica.requests:
-            return False
-        request = self.replica.requests.popleft()
-        chain = self.others.get_final_chain()
-        if isinstance(request, LeafRequest):
-            block = self.others.sound[request.leaf]
-            self.replica.receive(1, LeafResponse(block.leaf, block.payload))
-        elif request.from_height < len(chain):
-            blocks = tuple(LeafResponse(block.leaf, block.payload) for block in chain[request.from_height :])
-            self.replica.receive(1, RangeResponse(blocks, (), self.others.make_fc(chain[-1])))
-        return True
 
 
 TestReplica = ReplicaMachine.TestCase

@@ -50,7 +50,8 @@ def judge(
     with tree.plant(mutant):
         if not full:
             outcomes += _run_near(tree, mutant, layers)
-        for layer in layers:
+        # What is proven to be equivalent needs no more than a hint that it is.
+        for layer in layers if full or mutant.equivalent is None else layers[:2]:
             if outcomes and outcomes[-1].killer is not None and not full:
                 break
             outcome = tree.run_layer(layer, mutant.near, seeds)

@@ -183,7 +183,7 @@ MUTANTS: tuple[Mutant, ...] = (
         SAFETY,
         "        high_qc_view = record.high_qc.view\n",
         "        high_qc_view = View(max(0, record.high_qc.view - 1))\n",
-        near=NEAR,
+        near=("tests/paper/test_recovery.py", *NEAR),
     ),
     plant(
         "timeout-changes-its-mind",
