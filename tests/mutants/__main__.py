@@ -8,6 +8,7 @@ from tests.mutants import CATALOGUE, THEMES
 from tests.mutants.layers import LAYERS, SEEDS
 from tests.mutants.matrix import make_matrix
 from tests.mutants.mutant import Mutant
+from tests.mutants.results import Results
 from tests.mutants.runner import Verdict, judge_all
 from tests.mutants.tree import ROOT
 
@@ -21,6 +22,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time, each in a copy of its own")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of a campaign")
     parser.add_argument("--full", action="store_true", help="run every layer, not only up to the first kill")
+    parser.add_argument("--results", type=Path, help="keeps verdicts; what stands there is not run again")
     parser.add_argument("--list", action="store_true", help="name the mutants and run nothing")
     parser.add_argument("-o", "--output", type=Path, help="Markdown; docs/mutants.md when all mutants are run")
     options = parser.parse_args()
@@ -34,9 +36,21 @@ def main() -> int:
         return 0
     chosen = options.layers.split(",") if options.layers else [layer.name for layer in LAYERS]
     layers = [layer for layer in LAYERS if layer.name in chosen]
-    verdicts = list(
-        judge_all(mutants, layers, full=options.full, seeds=options.seeds, jobs=options.jobs, report=_report)
-    )
+    results = Results(options.results)
+    known = results.load(CATALOGUE)
+
+    def report(verdict: Verdict) -> None:
+        results.add(verdict)
+        _report(verdict)
+
+    missing = [mutant for mutant in mutants if mutant.name not in known]
+    known |= {
+        verdict.mutant.name: verdict
+        for verdict in judge_all(
+            missing, layers, full=options.full, seeds=options.seeds, jobs=options.jobs, report=report
+        )
+    }
+    verdicts = [known[mutant.name] for mutant in mutants]
     output = options.output or (None if options.names or options.layers else OUTPUT)
     if output is not None:
         output.write_text(make_matrix(verdicts, layers))

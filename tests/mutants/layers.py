@@ -32,11 +32,11 @@ LAYERS: tuple[Layer, ...] = (
     Layer("paper", "one test per rule", ("tests/paper",)),
     Layer("explorer", "breadth-first search of the voting core", ("tests/explorer",)),
     Layer("node", "full nodes and their storage", NODE),
-    Layer("simulation", "clusters in virtual time: scenarios, twins, epochs", ("tests/simulation",), (), 900),
     Layer(
         "campaign",
-        f"drawn faults, up to {SEEDS} seeds",
+        f"the swarm: drawn scenarios, up to {SEEDS} seeds",
         command=("-m", "tests.mutants.campaign", "--seeds", "{seeds}"),
         timeout_seconds=900,
     ),
+    Layer("simulation", "clusters in virtual time: scenarios, twins, epochs", ("tests/simulation",), (), 900),
 )

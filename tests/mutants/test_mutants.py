@@ -72,6 +72,6 @@ def test_a_campaign_says_how_many_seeds_it_took(tmp_path: Path) -> None:
     campaign = "print('seeds until a failure: 3'); raise SystemExit(1)"
     outcome = tree.run_layer(Layer("campaign", "", command=("-c", campaign)), ())
     assert outcome is not None
-    assert (outcome.killer, outcome.seeds) == ("seed 2", 3)
+    assert (outcome.killer, outcome.seeds) == ("seed 3", 3)
     outcome = tree.run_layer(Layer("campaign", "", command=("-c", "pass")), (), seeds=5)
     assert outcome == Outcome("campaign", None, outcome.seconds if outcome else 0, 5)

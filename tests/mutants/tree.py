@@ -94,7 +94,7 @@ class Tree:
             return Outcome(layer.name, None, seconds, seeds)
         if found is None:
             raise RuntimeError(f"the campaign does not run: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-        return Outcome(layer.name, f"seed {int(found[1]) - 1}", seconds, int(found[1]))
+        return Outcome(layer.name, f"seed {found[1]}", seconds, int(found[1]))
 
     def _run(self, arguments: Sequence[str], timeout_seconds: float) -> "subprocess.CompletedProcess[str] | None":
         """Python in the copy; None when time was up."""
