@@ -96,12 +96,16 @@ class Arrivals:
         return fc
 
     def take_epoch_proof(self) -> EpochProof | None:
-        """The epoch proof that was kept, once the leaf has come."""
+        """The epoch proof that was kept, once the leaf has come and is the last one."""
         proof = self._epoch_proof
-        if proof is None or proof.leaf not in self._chain:
+        block = None if proof is None else self._chain.get(proof.leaf)
+        if block is None:
             return None
         self._epoch_proof = None
-        return proof
+        if block.leaf.height == self._context.last_height:
+            return proof
+        self._fetcher.forget_range(self._context.last_height)
+        return None
 
     def on_decide(self) -> Sequence[Block]:
         """The tip has risen, and the epoch is not over. Returns the blocks that it connects."""

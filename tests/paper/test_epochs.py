@@ -1,6 +1,6 @@
 """T1, T2 and T4 on one member: what belongs to which epoch, what an epoch ends with, and the beacon."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -197,6 +197,18 @@ def test_t2_what_is_sold_as_epoch_proof_does_not_take_the_place_of_the_true_one(
     for block in reversed(blocks):  # each is wanted by the one above
         subject.receive(1, LeafResponse(block.leaf, block.payload))
     assert subject.member.epoch == 1
+
+
+def test_t2_a_block_that_is_sold_as_the_last_one_and_arrives_before_it_is_decided_keeps_nobody_busy() -> None:
+    """It is on the chain then, below the last height, and nothing is missing here."""
+    lab = Lab(ledger=replace(PARAMETERS, epochs=replace(PARAMETERS.epochs, epoch_blocks=12)))
+    subject = Subject(lab)
+    block = lab.chain(1)[0]
+    subject.receive(1, EpochEnd(Epoch(0), EpochProof(lab.fc(block), ())))
+    assert subject.member.replica.is_behind
+    subject.receive(block.leaf.proposer, lab.proposal(block))
+    assert not subject.member.replica.is_behind
+    assert subject.member.epoch == 0
 
 
 def test_t2_an_epoch_ends_by_a_closing_leaf_when_its_own_fc_never_came(lab: Lab) -> None:
