@@ -12,7 +12,7 @@ from consensus.leaf import Block
 from consensus.ledger import LedgerSchedule
 from consensus.member import Member
 from consensus.promises import Promise
-from consensus.types import Commitment, Epoch, ValidatorId, View
+from consensus.types import Commitment, Epoch, Height, ValidatorId, View
 from sequencer.payload import TRANSACTION_HEADER_BYTES, Hash, PayloadCache, Transaction
 from sequencer.storage import PromiseRow, Storage
 
@@ -52,6 +52,7 @@ class Promises:
         self._looked_at: tuple[Epoch, View] | None = None
         self._unwritten: list[PromiseRow] = []
         self._is_any_stored = False
+        self._has_first_block = False
 
     def restore(self) -> list[Transaction]:
         """What was promised before a restart and still binds: to be pending again."""
@@ -77,6 +78,10 @@ class Promises:
         size = self._given_bytes + _get_size(transaction)
         if len(self._given) >= PROMISES_MAX or size > self._bytes_max:
             raise PromiseRefusedError("the leader has promised as much as a block may hold; wait for some to be final")
+        if not self._knows_history():
+            raise PromiseRefusedError(
+                "the node that was asked began with a snapshot: it does not know all that is final"
+            )
         if not self._leads_soon():
             raise PromiseRefusedError(f"the node that was asked leads in none of {PROMISE_VIEWS} views of this epoch")
         promise = self._member.sign_promise(Commitment(hash_), beneficiary, PROMISE_VIEWS)
@@ -118,6 +123,14 @@ class Promises:
                 self._given_bytes -= _get_size(self._given.pop(hash_).transaction)
         if blocks and self._is_any_stored:  # else there is nothing to delete with every turn
             self._storage.forget_promises(blocks[-1].leaf.epoch, blocks[-1].leaf.view)
+
+    def _knows_history(self) -> bool:
+        """What was decided before the chain began here, this node would promise again; nobody votes for it then, and it
+        would be bound to propose it all the same (T5, ADR 7).
+        """
+        if not self._has_first_block and self._storage.latest_height:
+            self._has_first_block = self._storage.read_decided_at(Height(1)) is not None
+        return self._has_first_block or not self._storage.latest_height
 
     def _leads_soon(self) -> bool:
         """Without a turn within the bound, and before the epoch is over, a promise would be worth nothing."""

@@ -7,10 +7,11 @@ from random import Random
 
 import trio
 
+from consensus.joining import open_snapshot
 from consensus.leaf import Block
 from consensus.member import Credentials
 from consensus.safety import SafetyRecord
-from consensus.types import Height, ValidatorId
+from consensus.types import Epoch, Height, ValidatorId
 from netsim.network import LinkModel, Network, Uniform
 from netsim.trace import TraceSummary, check_trace, read_journals
 from netsim.transport import Hub, Makers
@@ -106,6 +107,25 @@ class Fleet:
         journal.close()
         self.nodes.pop(number, None)
         ended.set()
+
+    async def rejoin(self, number: int, source: int) -> None:
+        """T5: a node that was stopped starts with nothing but the snapshot of the last epoch that `source` has seen
+        end. Its record begins anew: only for one that has not signed in the running epoch.
+        """
+        disk, context, me = self.nodes[source].storage, self.keyring.context, ValidatorId(number)
+        snapshot = disk.read_snapshot(Epoch(self.nodes[source].status().epoch - 1))
+        if snapshot is None:
+            raise ValueError(f"n{source} has no snapshot to offer")
+        start = open_snapshot(snapshot, snapshot.proof.leaf, context)
+        for path in self.folder.glob(f"{self._paths[number].name}*"):
+            path.unlink()
+        create_database(self._paths[number], context.network_id, me, SafetyRecord.initial(context.genesis_qc))
+        record = SafetyRecord.initial(context.follow(start).genesis_qc)
+        with SqliteStorage(
+            self._paths[number], context.network_id, me, context.genesis, PayloadCache(1), "os"
+        ) as fresh:
+            await fresh.adopt_snapshot(start, record)
+        await self.start(number)
 
     def submit(self, number: int, *transactions: bytes) -> list[Admission]:
         return self.nodes[number].submit(transactions, compute_hashes(transactions))

@@ -180,6 +180,23 @@ async def test_whoever_is_benched_promises_for_the_turns_after_the_bench(
         assert find_status(fleet.nodes[0], 3) is Status.ACTIVE
 
 
+async def test_t5_whoever_began_with_a_snapshot_promises_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Asked for what was final before its chain begins, it would be bound to propose what nobody votes for."""
+    async with open_fleet(tmp_path, keyring=Keyring(4, epoch_blocks=8)) as fleet:
+        fleet.submit(1, PROMISED)
+        await fleet.wait_decided(PROMISED)
+        await fleet.stop(0)
+        await fleet.wait_until(lambda: fleet.nodes[1].status().epoch >= 2)
+        await fleet.rejoin(0, source=1)
+        height = fleet.get_height(1)
+        await fleet.wait_height(height + 1)
+        for transaction in (PROMISED, b"another"):
+            with pytest.raises(PromiseRefusedError, match="began with a snapshot"):
+                await give(fleet.nodes[0], transaction)
+        await give(fleet.nodes[1], b"another")
+        await fleet.wait_decided(b"another")
+
+
 async def test_before_the_last_leaf_of_an_epoch_only_its_leader_promises(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
