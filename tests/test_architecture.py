@@ -13,6 +13,7 @@ MAY_IMPORT = {"consensus": {"consensus"}, "netsim": {"netsim", "consensus"}, "se
 """Which of our packages each may import."""
 MEETING_POINTS = {
     "sequencer/cli/simulate.py",
+    "sequencer/cli/explore.py",
     "sequencer/cli/check.py",
     "sequencer/cli/fuzz.py",
     "sequencer/cli/twins.py",

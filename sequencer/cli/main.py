@@ -10,6 +10,7 @@ from sequencer.cli.chaos import chaos_app
 from sequencer.cli.check import check_app
 from sequencer.cli.config_show import config_show
 from sequencer.cli.devnet import devnet_app
+from sequencer.cli.explore import explore
 from sequencer.cli.forensics import forensics
 from sequencer.cli.fuzz import fuzz_app
 from sequencer.cli.init import init
@@ -55,7 +56,7 @@ def _program(
     pass
 
 
-for _command in (init, start, status, forensics, simulate, twins, version):
+for _command in (init, start, status, forensics, simulate, explore, twins, version):
     app.command()(_command)
 app.add_typer(devnet_app, name="devnet")
 app.add_typer(chaos_app, name="chaos")
