@@ -48,6 +48,7 @@ class Injector:
     async def run(self, faults: Sequence[Fault], seconds: float) -> None:
         """Returns when all have happened and ended, or after this time. Whatever is on by then is ended."""
         self.untriggered = [get_kind(fault) for fault in faults]
+        self._predict()
         started = trio.current_time()
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as nursery:

@@ -67,6 +67,7 @@ class Observer:
         self._offsets = {name: path.stat().st_size if path.exists() else 0 for name, path in logs.items()}
         self._epoch = trio.current_time() - time.time()
         self._changed = trio.Event()
+        self._client: httpx.AsyncClient
         self.sights = {name: Sight() for name in urls}
         self.events: Counter[str] = Counter()
         self.lines: list[LogLine] = []
@@ -107,34 +108,32 @@ class Observer:
 
     async def ask(self, path: str, names: Sequence[str]) -> dict[str, Any] | None:
         """The first of these nodes that answers."""
-        async with _make_client() as client:
-            for name in names:
-                try:
-                    answer = await client.get(self._urls[name] + path)
-                    if answer.is_success:
-                        return dict(answer.json())
-                except (httpx.HTTPError, ValueError):
-                    continue
+        for name in names:
+            try:
+                answer = await self._client.get(self._urls[name] + path)
+                if answer.is_success:
+                    return dict(answer.json())
+            except (httpx.HTTPError, ValueError):
+                continue
         return None
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        async with trio.open_nursery() as nursery:
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled; started means that nodes can be asked."""
+        # One client for all questions: a new one costs tens of milliseconds, in which the leader changes.
+        client = httpx.AsyncClient(timeout=ASK_SECONDS, trust_env=False)
+        async with client as self._client, trio.open_nursery() as nursery:
             nursery.start_soon(self._read_logs_for_ever)
             for name in self._names:
                 nursery.start_soon(self._watch, name)
+            task_status.started()
 
     async def _watch(self, name: str) -> None:
         pause = LOOK_SECONDS * max(1, len(self._names) - 2)
-        async with _make_client() as client:
-            while True:
-                try:
-                    answer = await client.get(f"{self._urls[name]}/v1/status")
-                    if answer.is_success:
-                        self._hear(name, answer.json())
-                except (httpx.HTTPError, ValueError):
-                    pass
-                await trio.sleep(pause)
+        while True:
+            status = await self.ask("/v1/status", [name])
+            if status is not None:
+                self._hear(name, status)
+            await trio.sleep(pause)
 
     def _hear(self, name: str, status: dict[str, Any]) -> None:
         sight, height = self.sights[name], int(status["height"])
@@ -188,7 +187,3 @@ class Observer:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
-
-
-def _make_client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=ASK_SECONDS, trust_env=False)

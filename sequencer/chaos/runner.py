@@ -77,6 +77,11 @@ def run_scenario(scenario: Scenario, *, home: Path | None = None, talk: Talk | N
             is_kept = True
             talk.tell(f"the nodes' logs and journals are kept in {folder}")
         return outcome
+    except Exception:
+        # Neither a verdict nor an interrupt: what the nodes wrote is all there is to go by.
+        is_kept = True
+        talk.tell(f"the run has broken off; the nodes' logs are kept in {folder}")
+        raise
     finally:
         if not is_kept:
             shutil.rmtree(folder, ignore_errors=True)
@@ -130,7 +135,7 @@ class _Run:
         injector = Injector(stage)
         self._whole = stage.names
         await trio.to_thread.run_sync(stage.cluster.start)
-        nursery.start_soon(stage.observer.run)
+        await nursery.start(stage.observer.run)
         nursery.start_soon(self._watch_processes)
         nursery.start_soon(self._show_state)
         traffic_over = trio.Event()
@@ -189,7 +194,7 @@ class _Run:
             stage.dead = set(stage.names) - core
             self._whole = tuple(name for name in stage.names if name in core)
             await trio.to_thread.run_sync(partial(stage.cluster.kill, *sorted(stage.dead)))
-            self._tell(f"{' '.join(sorted(stage.dead))} stay dead: what is left is just a quorum")
+            self._tell(f"dead for good: {' '.join(sorted(stage.dead))}; what is left is just a quorum")
         observer, expect = stage.observer, scenario.expect
         waiting = [name for name in self._whole if name in self._honest]
         before = self._facts.healed_height = observer.height

@@ -77,13 +77,17 @@ def run(
     try:
         for name, scenario in _plan_runs(chosen, seed, repeat, minutes):
             replay = shlex.join(_make_command(name, scenario.seed, runtime))
-            outcomes.append(msgspec.structs.replace(_run(scenario, runtime, home), replay=replay))
+            is_new = scenario.name not in {outcome.scenario.name for outcome in outcomes}
+            outcome = _run(scenario, runtime, home, is_story_told=is_new)
+            outcomes.append(msgspec.structs.replace(outcome, replay=replay))
             _keep(outcomes[-1], json_file)
             if output is OutputFormat.TABLE and (repeat > 1 or minutes or len(chosen) > 1):
                 talk(_sum_up(outcomes[-1]))
     except BaseException as error:
         failure = explain_failure(error)
         if failure is None or failure.code is not ExitCode.INTERRUPTED:
+            if outcomes:
+                _show(outcomes, output)
             raise
         is_interrupted = True
     _show(outcomes, output)
@@ -115,7 +119,7 @@ def _make_command(name: str, seed: int, runtime: Runtime) -> list[str]:
     return ["sequencer", "chaos", "run", name, "--seed", str(seed), *options]
 
 
-def _run(scenario: "Scenario", runtime: Runtime, home: Path | None) -> "Outcome":
+def _run(scenario: "Scenario", runtime: Runtime, home: Path | None, *, is_story_told: bool) -> "Outcome":
     if runtime is Runtime.SIMULATOR:
         from netsim.scenario.simulated import run_scenario as simulate
 
@@ -123,7 +127,8 @@ def _run(scenario: "Scenario", runtime: Runtime, home: Path | None) -> "Outcome"
     from sequencer.chaos.runner import run_scenario
 
     with _open_talk() as talking:
-        talking.tell(f"{scenario.name}, seed {scenario.seed}: {' '.join(scenario.story.split())}")
+        story = " ".join(scenario.story.split()) if is_story_told else ""
+        talking.tell(f"{scenario.name}, seed {scenario.seed}. {story}".strip())
         folder = None if home is None else _choose_folder(home, scenario)
         return run_scenario(scenario, home=folder, talk=talking)
 

@@ -77,7 +77,7 @@ def test_a_run_whose_expectations_are_not_met_fails_and_keeps_its_logs(tmp_path:
     assert "accused: nobody; expected: n3" in shown
     assert "not reached: 0 restarts of 1" in shown
     assert "verdict: fail" in shown
-    assert "stay dead" in result.stderr
+    assert "dead for good" in result.stderr
     kept = Path(result.stderr.split("are kept in ")[1].strip())
     assert list(kept.glob("n*/node.log"))
     shutil.rmtree(kept)
