@@ -155,7 +155,11 @@ class Member:
         self._now = now
         self._effects = effects = list[Effect]()
         if isinstance(event, Received):
-            self._on_received(event)
+            item = event.item
+            if isinstance(item, Deferred) and item.vote.epoch == self.context.epoch:  # most of what comes
+                self._drive(event)
+            else:
+                self._on_received(event)
             return effects
         match event:
             case EvidenceFound(evidence):
@@ -170,7 +174,7 @@ class Member:
     def _on_received(self, received: Received) -> None:
         sender, item = received.sender, received.item
         own = self.context.epoch
-        epoch = item.vote.epoch if isinstance(item, Deferred) else _get_item_epoch(item)
+        epoch = _get_item_epoch(item)
         if epoch == own:
             self._drive(received)
         elif epoch is not None and epoch < own:

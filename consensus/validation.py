@@ -12,7 +12,7 @@ import msgspec
 from consensus.certificates import CertificateVerifier, make_genesis_certificate, make_timeout_subject
 from consensus.context import EpochContext
 from consensus.errors import InvalidMessage
-from consensus.header import LeafHeader
+from consensus.header import LeafHeader, compute_header_commitment
 from consensus.leaf import (
     LEAF_VERSION,
     EpochProof,
@@ -148,8 +148,9 @@ class MessageValidator:
         if leaf.justify_qc.view >= leaf.view or leaf.justify_qc.leaf != leaf.parent:
             raise InvalidMessage("bad_leaf", f"justify_qc of view {leaf.justify_qc.view} does not certify the parent")
         self._check_payload(leaf, proposal.payload)
-        self._check_signed_leaf(leaf.proposer, leaf.view, compute_leaf_commitment(leaf), proposal.signature)
-        if not make_header(leaf).is_justified:
+        header = make_header(leaf)
+        self._check_signed_leaf(leaf.proposer, leaf.view, compute_header_commitment(header), proposal.signature)
+        if not header.is_justified:
             return False
         self.certificates.verify(leaf.justify_qc)
         if leaf.timeout_certificate is not None:

@@ -296,7 +296,7 @@ class Watch:
             return []
         roll = rolls.setdefault(view, _LeafRoll())
         for _, known_shut in roll.certificates:
-            if known_shut.certificate == certificate:
+            if known_shut.certificate is certificate or known_shut.certificate == certificate:
                 return []
         shut = self._open(certificate)
         found: list[Evidence] = []

@@ -195,16 +195,17 @@ class Wire:
             link = row[destination]
             tag = base_tag | destination << 40
             if link.fixed_delay is not None:
-                at = now + link.fixed_delay
+                at = Microseconds(now + link.fixed_delay)
                 if at <= link.latest_arrival:
-                    at = link.latest_arrival + 1
+                    at = Microseconds(link.latest_arrival + 1)
                 link.latest_arrival = at
-                times: tuple[Microseconds, ...] = (Microseconds(at),)
-            elif not link.hindrances:
-                times = link.transmit(now, size)
-            else:
+                self.deliveries += 1
+                heappush(heap, (at, draw_tie(), next_sequence(), receivers[destination], arrival, tag))
+                continue
+            if link.hindrances:
                 self._carry_hindered(source, destination, message, frame, arrival)
                 continue
+            times = link.transmit(now, size)
             self.deliveries += len(times)
             for time in times:
                 heappush(heap, (time, draw_tie(), next_sequence(), receivers[destination], arrival, tag))

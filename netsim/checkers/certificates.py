@@ -1,6 +1,7 @@
 """P2 at every decide: the FC with its QC, and the QC and TC of each decided leaf, counted and verified by itself."""
 
 from collections.abc import Container
+from struct import Struct
 
 from consensus.certificates import Certificate, FinalityCertificate, QuorumCertificate, TimeoutCertificate
 from consensus.context import EpochContext
@@ -15,6 +16,8 @@ from netsim.observer import Observer
 _QUORUM_VOTE, _FINALIZE_VOTE, _TIMEOUT_VOTE = 2, 3, 4
 """Domain numbers under the signatures, as docs/spec.md lists them."""
 
+_KIND_EPOCH_VIEW = Struct(">BQQ")
+
 _REMEMBERED_MAX = 10_000
 """Certificates known to be right. Forgetting costs another verification, nothing else."""
 _STATEMENTS_MAX = 1_000
@@ -24,7 +27,7 @@ _STATEMENTS_MAX = 1_000
 class Certificates(Observer):
     def __init__(self, context: EpochContext, byzantine: Container[ValidatorId] = ()) -> None:
         self._byzantine = byzantine
-        self._network = bytes(context.network_id)
+        self._prefix = b"sequencer/1\x00" + bytes(context.network_id)
         self._scheme = context.scheme
         self._first = {0: (int(context.genesis.leaf.view), bytes(context.genesis.commitment))}
         members = [(entry.public_key, entry.stake) for entry in context.stake_table.validators]
@@ -131,11 +134,4 @@ class Certificates(Observer):
 
     def _state(self, kind: int, epoch: int, view: int, subject: bytes) -> bytes:
         """P1: twelve bytes of prefix, the network, the kind, epoch and view in eight bytes each, the subject."""
-        return (
-            b"sequencer/1\x00"
-            + self._network
-            + bytes([kind])
-            + epoch.to_bytes(8, "big")
-            + view.to_bytes(8, "big")
-            + subject
-        )
+        return self._prefix + _KIND_EPOCH_VIEW.pack(kind, epoch, view) + subject

@@ -45,7 +45,7 @@ class Replay(Observer):
         if field is None:
             return
         said = message.leaf if isinstance(message, QuorumProposal) else message
-        view = (int(said.epoch), int(said.view))  # type: ignore[union-attr]
+        view = (said.epoch, said.view)  # type: ignore[union-attr]
         key = (node, field)
         if view > self._signed.get(key, (0, 0)):
             self._signed[key] = view
