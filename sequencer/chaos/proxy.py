@@ -226,7 +226,6 @@ class _Pump:
         self._queue: deque[tuple[float, bytes]] = deque()
         """(when due, chunk); an empty chunk is the end of the stream."""
         self._queued_bytes = 0
-        self._last_due = 0.0
         self._is_writing = False
         self._is_sink_gone = False
         self._wake_up = trio.Event()
@@ -253,9 +252,9 @@ class _Pump:
                 return
 
     async def _put(self, chunk: bytes) -> None:
-        # What arrives in order is due in order.
-        self._last_due = max(self._last_due, self._direction.schedule(len(chunk), trio.current_time()))
-        self._queue.append((self._last_due, self._direction.corrupt(chunk) if chunk else chunk))
+        # What would be due before those ahead of it waits for them: the order is that of the queue.
+        due = self._direction.schedule(len(chunk), trio.current_time())
+        self._queue.append((due, self._direction.corrupt(chunk) if chunk else chunk))
         self._queued_bytes += len(chunk)
         self._notify()
         while self._queued_bytes > PIPE_BYTES_MAX:
@@ -264,7 +263,6 @@ class _Pump:
     async def _write(self) -> None:
         while True:
             while not self._queue:
-                self._last_due = 0.0
                 await self._wait()
             due, chunk = self._queue[0]
             await self._wait_due(due)

@@ -112,7 +112,10 @@ class _Run:
             settings = merge_settings(proxies.peer_settings(), compute_journal_settings(self._home))
             with LocalCluster(self._home, settings, byzantine=byzantine) as cluster:
                 self._stage = self._make_stage(cluster, proxies, byzantine)
-                outcome = await self._run_phases(nursery)
+                # Whoever looks at the cluster has stopped before it closes.
+                async with trio.open_nursery() as watching:
+                    outcome = await self._run_phases(watching)
+                    watching.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
         return outcome
 

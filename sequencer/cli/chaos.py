@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -16,7 +17,6 @@ from sequencer.failures import ExitCode, explain_failure
 
 if TYPE_CHECKING:
     from netsim.scenario import Outcome, Scenario
-    from netsim.scenario.outcome import Line
     from sequencer.chaos.runner import Talk
 
 _STYLES: Final = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
@@ -33,7 +33,7 @@ class Runtime(StrEnum):
 
 def run(
     scenarios: Annotated[
-        list[str], typer.Argument(help="Names of stock scenarios, `all` of them, or paths of scenario files.")
+        list[str], typer.Argument(help="Names of stock scenarios (`chaos list`), `all` of them, or paths of files.")
     ],
     runtime: Annotated[Runtime, typer.Option(help="What it is done to.")] = Runtime.PROCESSES,
     seed: Annotated[
@@ -95,6 +95,20 @@ def run(
         talk("interrupted; every process of the run has ended")
         raise typer.Exit(ExitCode.INTERRUPTED)
     raise typer.Exit(_choose_code(outcomes))
+
+
+def list_scenarios(output: OutputOption = OutputFormat.TABLE) -> None:
+    """The stock scenarios: what each does, and to how many nodes."""
+    from netsim.scenario import read_scenario
+    from sequencer.chaos.stock import list_stock
+
+    scenarios = [read_scenario(path) for path in list_stock().values()]
+    if output is OutputFormat.JSON:
+        print_json({"scenarios": [{"name": each.name, "story": " ".join(each.story.split())} for each in scenarios]})
+        return
+    for scenario in scenarios:
+        print(f"{scenario.name} ({scenario.cluster.nodes} nodes, up to {scenario.chaos_seconds:g} s)")
+        print(fill(" ".join(scenario.story.split()), 100, initial_indent="  ", subsequent_indent="  ") + "\n")
 
 
 def _plan_runs(
@@ -213,7 +227,11 @@ def _show_one(outcome: "Outcome") -> None:
         ("liveness", outcome.liveness_verdict.value, outcome.liveness),
     ):
         console.print(Text.assemble(f"\n{title}: ", (verdict, _STYLES[verdict])))
-        print_rows(("", "verdict", "in numbers"), [_make_row(line) for line in lines])
+        width = max((len(line.verdict.value) for line in lines), default=0)
+        for line in lines:
+            style = _STYLES[line.verdict.value]
+            told = f"{line.what}: {line.detail}" if line.detail else line.what
+            console.print(Text.assemble("  ", (f"{line.verdict.value:{width}}", style), "  ", told))
     if outcome.faults:
         console.print("\nfaults")
         print_rows(
@@ -234,12 +252,6 @@ def _show_one(outcome: "Outcome") -> None:
     console.print(Text.assemble("verdict: ", (verdict, _STYLES[verdict]), f"  {_describe(outcome)}"))
     if verdict != "pass":
         console.print(f"again: {outcome.replay}")
-
-
-def _make_row(line: "Line") -> tuple[object, ...]:
-    from rich.text import Text
-
-    return line.what, Text(line.verdict.value, style=_STYLES[line.verdict.value]), line.detail
 
 
 def _describe(outcome: "Outcome") -> str:
@@ -299,6 +311,7 @@ def _find_worst(runs: "Sequence[Outcome]", figure: str) -> float | None:
 
 chaos_app = typer.Typer(no_args_is_help=True, help="Break clusters on purpose, and see that they heal.")
 chaos_app.command()(run)
+chaos_app.command("list")(list_scenarios)
 for _name, _command in COMMANDS:
     chaos_app.command(_name)(_command)
 
