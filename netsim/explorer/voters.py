@@ -162,7 +162,8 @@ class Voters:
             return False
         return True
 
-    def _describe(self, message: SignedMessage) -> Signed:
+    def describe(self, message: SignedMessage) -> Signed:
+        """What a message of an honest validator says, without who says it."""
         find = self._material.find_leaf
         match message:
             case QuorumProposal(leaf=leaf):
@@ -183,7 +184,7 @@ class Voters:
     ) -> LocalId:
         """`memory` is role, restarts and record."""
         role, restarts, record = memory
-        signed = frozenset(map(self._describe, messages))
+        signed = frozenset(map(self.describe, messages))
         key = role, restarts, record, signed
         known = self._ids.get(key)
         if known is not None:

@@ -30,7 +30,7 @@ def test_two_views_with_two_leaves_each_keep_every_promise_in_every_order() -> N
 
 def test_three_views_reach_every_witness_and_no_breach() -> None:
     """Two skipped views, orphans, late QCs and old TCs: all of it is reached, so the clean result says something."""
-    findings = Explorer(Model(views=3, leaves=1), liveness_every=50).run(states_max=100_000)
+    findings = Explorer(Model(views=3, leaves=1), liveness_every=100).run(states_max=60_000)
     assert findings.breach is None
     assert set(findings.witnesses) == set(WITNESSES)
     assert findings.depth > max(findings.witnesses.values())
@@ -38,7 +38,7 @@ def test_three_views_reach_every_witness_and_no_breach() -> None:
 
 
 def test_three_views_with_equivocation() -> None:
-    findings = Explorer(Model(views=3, leaves=2), liveness_every=50).run(states_max=40_000)
+    findings = Explorer(Model(views=3, leaves=2), liveness_every=200).run(states_max=40_000)
     assert findings.breach is None
     assert findings.missing == ()
 
@@ -46,7 +46,7 @@ def test_three_views_with_equivocation() -> None:
 @pytest.mark.parametrize("honest_views", [{1}, {2}, {1, 2}])
 def test_honest_leaders_are_never_framed(honest_views: set[int]) -> None:
     """What an honest leader proposes is signed by the real rules too, restarts in between."""
-    findings = Explorer(Model(views=2, leaves=2, honest_views=frozenset(honest_views)), liveness_every=20).run()
+    findings = Explorer(Model(views=2, leaves=2, honest_views=frozenset(honest_views)), liveness_every=50).run()
     assert findings.is_complete
     assert findings.breach is None
     assert findings.witnesses
