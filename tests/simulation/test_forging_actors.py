@@ -185,24 +185,31 @@ def test_no_proof_that_a_framer_makes_up_is_one(lab: Lab, chain: list[Block]) ->
     assert rules == {"DoubleProposal", "DoubleVote", "DoubleFinalize", "ForgottenFinalize", "UnjustifiedVote"}
 
 
-def test_fork_tail_extends_what_the_tc_knows_and_drops_what_came_later(lab: Lab) -> None:
-    """R3c allows it: nobody who signed the TC had seen a newer QC."""
+def test_fork_tail_extends_what_those_know_who_gave_up_and_drops_what_came_later(lab: Lab) -> None:
+    """R3c allows it: two of the others had seen no QC of view 8 when they gave up on it."""
     actor = make(lab, "fork_tail")
     assert isinstance(actor, ForkTail)
-    first, second, third = lab.chain(3)
-    tc = lab.tc(4, lab.qc(second))
-    for block in (first, second, third):
+    chain = lab.chain(8)
+    for block in chain:
         actor.hear(lab.proposal(block))
-    late = lab.block(third, 5, tc=tc)
+    for voter in (0, 2):
+        actor.hear(lab.timeout(voter, 8, lab.qc(chain[6])))
+    late = lab.block(chain[7], 9)
     assert late.leaf.proposer == LIAR
-    (fork,) = say(actor, lab.proposal(late))[0]
+    assert say(actor, lab.proposal(late)) == [[]] * 3
+    timeout = lab.timeout(LIAR, 9, lab.qc(chain[7]))
+    (fork, vote), *others = say(actor, timeout)
+    assert others == [[fork, vote]] * 2
     assert isinstance(fork, QuorumProposal)
-    assert (fork.leaf.parent, fork.leaf.height) == (second.commitment, third.leaf.height)
-    assert fork.leaf.ledger == lab.get_ledger(second).commitment
+    assert (fork.leaf.parent, fork.leaf.height) == (chain[6].commitment, chain[7].leaf.height)
+    assert fork.leaf.ledger == lab.get_ledger(chain[6]).commitment
     assert make_header(fork.leaf).is_justified
     assert find_refusal(lab, fork) is None
-    assert compute_leaf_commitment(fork.leaf) != third.commitment
-    assert actor.forks == 3
+    assert isinstance(vote, QuorumVote)
+    assert vote.leaf == compute_leaf_commitment(fork.leaf)
+    assert actor.forks == 1
+    actor.hear(lab.timeout(3, 8, lab.qc(chain[6])))
+    assert say(actor, timeout) == [[fork, vote]] * 3, "another proposal in this view would be an offence"
 
 
 def test_fork_tail_votes_for_nobody_else(lab: Lab) -> None:
