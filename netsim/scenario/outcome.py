@@ -106,7 +106,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds and counts by name: `new_leader_seconds_max`, `first_decide_seconds`, `blocks`, `transactions_lost` …"""
     predicted: str = ""
     observed: str = ""
-    """While the faults lasted: `live` or `stalls`, by arithmetic and in fact."""
+    """While the faults lasted: `live` or `stalls`, by arithmetic and in fact; `any` when they were too short to say."""
     replay: str = ""
     """The command that shows it again."""
     audit_hash: str = ""

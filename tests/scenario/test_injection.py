@@ -123,8 +123,9 @@ def test_two_faults_may_hold_one_node() -> None:
     """The first that ends does not wake what the second still keeps down."""
     long = kinds.Kill(at=SOON, for_seconds=0.6, target="n1")
     short = kinds.Kill(at=Trigger(seconds=0.1), for_seconds=0.1, target="n1")
-    outcome = run_scenario(make_play(long, short))
-    assert outcome.marks["restarts"] == 1
+    outcome = run_scenario(make_play(long, short), timeline=True)
+    starts = [event.seconds for event in outcome.timeline.nodes if event.kind == "start" and event.node == 1]
+    assert starts[1:] == pytest.approx([0.65])
     first, second = outcome.faults
     assert (first.bites, second.bites) == (1, 0)
     assert "but not kill" in next(line.detail for line in outcome.liveness if line.what == "faults felt")
