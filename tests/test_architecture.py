@@ -16,6 +16,7 @@ MEETING_POINTS = {
     "sequencer/cli/explore.py",
     "sequencer/cli/check.py",
     "sequencer/cli/fuzz.py",
+    "sequencer/cli/outcomes.py",
     "sequencer/cli/twins.py",
     "sequencer/cli/chaos.py",
     "sequencer/local_cluster/byzantine.py",

@@ -7,19 +7,18 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sequencer.cli.chaos_devnet import COMMANDS
-from sequencer.cli.output import OutputFormat, OutputOption, make_console, print_json, print_rows, talk
+from sequencer.cli.outcomes import append_json, choose_code, show_outcomes, sum_up, write_page
+from sequencer.cli.output import OutputFormat, OutputOption, make_console, print_json, talk
 from sequencer.failures import ExitCode, explain_failure
 
 if TYPE_CHECKING:
     from netsim.scenario import Outcome, Scenario
     from sequencer.chaos.runner import Talk
-
-_STYLES: Final = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 
 
 class Runtime(StrEnum):
@@ -51,6 +50,9 @@ def run(
             show_default="those of failed runs, in a temporary one",
         ),
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page for each run into this folder: NAME-SEED.html.")
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write each outcome, timeline included, as a line of this file.")
     ] = None,
@@ -72,6 +74,8 @@ def run(
             check_supported(scenario)
     if json_file is not None:
         json_file.write_text("", encoding="utf-8")
+    if report is not None:
+        report.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
     is_interrupted = False
     try:
@@ -79,22 +83,21 @@ def run(
             replay = shlex.join(_make_command(name, scenario.seed, runtime))
             is_new = scenario.name not in {outcome.scenario.name for outcome in outcomes}
             outcome = _run(scenario, runtime, home, is_story_told=is_new)
-            outcomes.append(msgspec.structs.replace(outcome, replay=replay))
-            _keep(outcomes[-1], json_file)
+            outcomes.append(_keep(msgspec.structs.replace(outcome, replay=replay), json_file, report))
             if output is OutputFormat.TABLE and (repeat > 1 or minutes or len(chosen) > 1):
-                talk(_sum_up(outcomes[-1]))
+                talk(sum_up(outcomes[-1]))
     except BaseException as error:
         failure = explain_failure(error)
         if failure is None or failure.code is not ExitCode.INTERRUPTED:
             if outcomes:
-                _show(outcomes, output)
+                show_outcomes(outcomes, output)
             raise
         is_interrupted = True
-    _show(outcomes, output)
+    show_outcomes(outcomes, output)
     if is_interrupted:
         talk("interrupted; every process of the run has ended")
         raise typer.Exit(ExitCode.INTERRUPTED)
-    raise typer.Exit(_choose_code(outcomes))
+    raise typer.Exit(choose_code(outcomes))
 
 
 def list_scenarios(output: OutputOption = OutputFormat.TABLE) -> None:
@@ -147,6 +150,19 @@ def _run(scenario: "Scenario", runtime: Runtime, home: Path | None, *, is_story_
         return run_scenario(scenario, home=folder, talk=talking)
 
 
+def _keep(outcome: "Outcome", json_file: Path | None, report: Path | None) -> "Outcome":
+    """Written as soon as it is over; without its timeline from then on, which is large."""
+    import msgspec
+
+    from netsim.scenario.outcome import Timeline
+
+    if json_file is not None:
+        append_json(outcome, json_file)
+    if report is not None:
+        write_page(outcome, report / f"{outcome.scenario.name}-{outcome.scenario.seed}.html")
+    return msgspec.structs.replace(outcome, timeline=Timeline())
+
+
 def _choose_folder(home: Path, scenario: "Scenario") -> Path:
     """`HOME/leader-kills-7`, or one with a number behind it when that has been there before."""
     home.mkdir(parents=True, exist_ok=True)
@@ -171,142 +187,6 @@ def _open_talk() -> "Iterator[Talk]":
             tell=lambda text: console.print(Text(text)),
             show=lambda state: line.update(Text(state, no_wrap=True, overflow="ellipsis"), refresh=True),
         )
-
-
-def _keep(outcome: "Outcome", json_file: Path | None) -> None:
-    """What a run leaves behind, written as soon as it is over."""
-    import msgspec
-
-    if json_file is not None:
-        with json_file.open("ab") as file:
-            file.write(msgspec.json.encode(_to_builtins(outcome, with_timeline=True)) + b"\n")
-
-
-def _to_builtins(outcome: "Outcome", *, with_timeline: bool) -> dict[str, object]:
-    import msgspec
-
-    built: dict[str, object] = msgspec.to_builtins(outcome)
-    if not with_timeline:
-        del built["timeline"]
-    return built | {
-        "verdict": outcome.verdict.value,
-        "safety_verdict": outcome.safety_verdict.value,
-        "liveness_verdict": outcome.liveness_verdict.value,
-    }
-
-
-def _choose_code(outcomes: "Sequence[Outcome]") -> ExitCode:
-    verdicts = {outcome.verdict.value for outcome in outcomes}
-    if "fail" in verdicts:
-        return ExitCode.FAILED
-    return ExitCode.INCONCLUSIVE if verdicts != {"pass"} else ExitCode.OK
-
-
-# What people read
-
-
-def _show(outcomes: "Sequence[Outcome]", output: OutputFormat) -> None:
-    if output is OutputFormat.JSON:
-        print_json({"runs": [_to_builtins(outcome, with_timeline=False) for outcome in outcomes]})
-        return
-    for outcome in outcomes:
-        if len(outcomes) == 1 or outcome.verdict.value != "pass":
-            _show_one(outcome)
-    if len(outcomes) > 1:
-        _show_all(outcomes)
-
-
-def _show_one(outcome: "Outcome") -> None:
-    from rich.text import Text
-
-    from sequencer.chaos.injector import describe_fault
-
-    console = make_console(is_talk=False)
-    for title, verdict, lines in (
-        ("safety", outcome.safety_verdict.value, outcome.safety),
-        ("liveness", outcome.liveness_verdict.value, outcome.liveness),
-    ):
-        console.print(Text.assemble(f"\n{title}: ", (verdict, _STYLES[verdict])))
-        width = max((len(line.verdict.value) for line in lines), default=0)
-        for line in lines:
-            style = _STYLES[line.verdict.value]
-            told = f"{line.what}: {line.detail}" if line.detail else line.what
-            console.print(Text.assemble("  ", (f"{line.verdict.value:{width}}", style), "  ", told))
-    if outcome.faults:
-        console.print("\nfaults")
-        print_rows(
-            ("fault", "from s", "to s", "bites", "predicted"),
-            [
-                (
-                    describe_fault(fault.kind, fault.nodes, outcome.scenario.cluster.nodes),
-                    round(fault.start_seconds, 2),
-                    round(fault.end_seconds, 2),
-                    fault.bites,
-                    fault.predicted,
-                )
-                for fault in outcome.faults
-            ],
-        )
-    console.print()
-    verdict = outcome.verdict.value
-    console.print(Text.assemble("verdict: ", (verdict, _STYLES[verdict]), f"  {_describe(outcome)}"))
-    if verdict != "pass":
-        console.print(f"again: {outcome.replay}")
-
-
-def _describe(outcome: "Outcome") -> str:
-    """The figures that matter most, in one line."""
-    figures = outcome.figures
-    parts = []
-    if outcome.predicted:
-        parts.append(f"predicted {outcome.predicted}, observed {outcome.observed}")
-    for name, what in (
-        ("new_leader_seconds_max", "new leader"),
-        ("first_decide_seconds", "first decide after healing"),
-    ):
-        if name in figures:
-            parts.append(f"{what} {figures[name]:.2f} s")
-    if "transactions_lost" in figures:
-        parts.append(f"transactions lost {figures['transactions_lost']:.0f}")
-    parts.append(f"{outcome.seconds:.0f} s")
-    return "; ".join(parts)
-
-
-def _sum_up(outcome: "Outcome") -> str:
-    return f"{outcome.scenario.name}, seed {outcome.scenario.seed}: {outcome.verdict.value}; {_describe(outcome)}"
-
-
-def _show_all(outcomes: "Sequence[Outcome]") -> None:
-    """A row per scenario, the worst of its runs."""
-    rows = []
-    for name in dict.fromkeys(outcome.scenario.name for outcome in outcomes):
-        runs = [outcome for outcome in outcomes if outcome.scenario.name == name]
-        counts = {verdict: sum(outcome.verdict.value == verdict for outcome in runs) for verdict in _STYLES}
-        rows.append(
-            (
-                name,
-                ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count),
-                _find_worst(runs, "new_leader_seconds_max"),
-                _find_worst(runs, "first_decide_seconds"),
-                int(sum(outcome.figures.get("transactions_acknowledged", 0) for outcome in runs)),
-                int(sum(outcome.figures.get("transactions_lost", 0) for outcome in runs)),
-            )
-        )
-    # What fits 80 columns: at the most seconds to a new leader and to the first decide after healing, transactions.
-    columns = ("scenario", "verdicts", "leader s", "decide s", "final", "lost")
-    print_rows(columns, rows)
-    minutes = sum(outcome.warm_up_seconds + outcome.seconds for outcome in outcomes) / 60
-    unsafe = sum(outcome.safety_verdict.value == "fail" for outcome in outcomes)
-    lost = sum(int(outcome.figures.get("transactions_lost", 0)) for outcome in outcomes)
-    print(
-        f"\n{len(outcomes)} runs, {minutes:.1f} minutes under chaos: {unsafe} with a violation of safety, "
-        f"{lost} acknowledged transactions lost"
-    )
-
-
-def _find_worst(runs: "Sequence[Outcome]", figure: str) -> float | None:
-    known = [outcome.figures[figure] for outcome in runs if figure in outcome.figures]
-    return round(max(known), 2) if known else None
 
 
 chaos_app = typer.Typer(no_args_is_help=True, help="Break clusters on purpose, and see that they heal.")

@@ -1,6 +1,7 @@
 """`sequencer fuzz`: scenarios drawn by the thousand, and what to do with one that fails."""
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from sequencer.cli.outcomes import choose_code, show_outcomes, write_page
 from sequencer.cli.output import OutputFormat, OutputOption, make_console, print_json, print_rows, talk
 from sequencer.failures import CommandError, ExitCode
 
 if TYPE_CHECKING:
     from netsim.scenario.model import Scenario
-    from netsim.scenario.outcome import Outcome
     from netsim.swarm.campaign import Campaign, SeedResult
 
 DEFAULT_OUT: Final = Path("fuzz")
@@ -77,14 +78,20 @@ def fuzz(
 def replay(
     subject: SubjectArgument,
     nodes: Annotated[int | None, typer.Option(min=4, max=50, help="The --nodes of the campaign.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a page about the run.")] = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Run one scenario again and tell all that was judged."""
+    import msgspec
+
     from netsim.scenario.simulated import run_scenario
 
-    outcome = run_scenario(_load(subject, nodes))
-    _print_outcome(outcome, output)
-    raise typer.Exit(_get_exit_code(outcome))
+    outcome = run_scenario(_load(subject, nodes), timeline=report is not None)
+    outcome = msgspec.structs.replace(outcome, replay=f"sequencer fuzz replay {shlex.quote(subject)}")
+    if report is not None:
+        write_page(outcome, report)
+    show_outcomes([outcome], output)
+    raise typer.Exit(choose_code([outcome]))
 
 
 @fuzz_app.command()
@@ -259,34 +266,6 @@ def _end(campaign: "Campaign", *, is_whole: bool) -> None:
         talk(f"time was up after {campaign.seeds:,} seeds; all of them passed")
     elif campaign.find_low_floors():
         raise CommandError("all seeds passed, but the campaign has not reached what it must", ExitCode.INCONCLUSIVE)
-
-
-def _print_outcome(outcome: "Outcome", output: OutputFormat) -> None:
-    if output is OutputFormat.JSON:
-        import msgspec
-
-        print_json(msgspec.to_builtins(outcome))
-        return
-    lines = [("safety", line) for line in outcome.safety] + [("liveness", line) for line in outcome.liveness]
-    print_rows(
-        ("part", "what", "verdict", "detail"),
-        [(part, line.what, str(line.verdict), line.detail) for part, line in lines],
-    )
-    print_rows(
-        ("fault", "nodes", "from", "to", "bites"),
-        [
-            (fault.kind, ",".join(fault.nodes), f"{fault.start_seconds:.3f}", f"{fault.end_seconds:.3f}", fault.bites)
-            for fault in outcome.faults
-        ],
-    )
-    talk(f"{outcome.scenario.name}: {outcome.verdict}; audit hash {outcome.audit_hash}")
-
-
-def _get_exit_code(outcome: "Outcome") -> ExitCode:
-    from netsim.scenario.outcome import Verdict
-
-    codes = {Verdict.PASS: ExitCode.OK, Verdict.FAIL: ExitCode.FAILED, Verdict.INCONCLUSIVE: ExitCode.INCONCLUSIVE}
-    return codes[outcome.verdict]
 
 
 def _describe_size(scenario: "Scenario") -> str:

@@ -85,10 +85,12 @@ def test_no_dask_cluster_is_told_with_what_to_do() -> None:
 
 
 def test_a_seed_is_replayed_to_the_same_hash(tmp_path: Path) -> None:
-    told = json.loads(run("replay", 11, "-o", "json"))
+    page = tmp_path / "run.html"
+    (told,) = json.loads(run("replay", 11, "-o", "json", "--report", page))["runs"]
     assert told["audit_hash"] == run_seed(11).audit_hash
     assert told["scenario"]["seed"] == 11
     assert "agreement" in run("replay", 11).lower()
+    assert page.read_text().count("<svg") >= 3
 
 
 def test_a_failing_scenario_becomes_a_small_file_and_a_fixture(tmp_path: Path) -> None:
