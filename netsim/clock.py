@@ -5,7 +5,8 @@ sets it there is none, and true time is used.
 """
 
 from collections.abc import Callable
-from typing import Final
+from heapq import heappush
+from typing import Final, TypeAlias
 
 from consensus.events import Timer
 from consensus.types import Microseconds
@@ -14,6 +15,9 @@ from netsim.simulation import Simulation, make_tag
 KIND_TIMER: Final = 3
 _TIMER_NUMBERS = {timer: number for number, timer in enumerate(Timer)}
 _PPM: Final = 1_000_000
+
+Due: TypeAlias = tuple[Microseconds, float, int]
+"""True time, tie-break and sequence: the place among all events, which nothing that comes between moves."""
 
 
 class LocalClock:
@@ -58,9 +62,10 @@ class Timers:
         self._simulation = simulation
         self._node = node
         self._on_fired = on_fired
-        self._generation = 0
-        self._pending: dict[Timer, tuple[int, int]] = {}
-        """generation, deadline"""
+        self._pending: dict[Timer, tuple[int, Due | None]] = {}
+        """deadline on the own clock, and when that is; None is never, as things are"""
+        self._wakes: dict[Timer, Due] = {}
+        """The event that will look at each timer, not later than it is due."""
         self.clock: LocalClock | None = None
 
     def read_clock(self) -> Microseconds:
@@ -77,17 +82,23 @@ class Timers:
             self.clock = LocalClock()
             self.clock.read(self._simulation.now)
         self.clock.set(self._simulation.now, skew_microseconds, drift)
-        for timer, (_, deadline) in list(self._pending.items()):
+        for timer, (deadline, _) in list(self._pending.items()):
             self.set(timer, deadline)
 
     def set(self, timer: Timer, deadline: int) -> None:
-        """Generations never repeat, so a timer that was replaced, or whose process has died, is silent."""
-        self._generation += 1
-        self._pending[timer] = (self._generation, deadline)
+        """A timer is set anew in every view and fires in hardly any. So one event stands for it: when that comes and
+        the deadline has moved on, it is put back to where the deadline is by now.
+        """
+        simulation = self._simulation
         at = self.compute_true_time(deadline)
-        if at is not None:
-            tag = make_tag(KIND_TIMER, self._node, _TIMER_NUMBERS[timer])
-            self._simulation.schedule(at, self._fire, (timer, self._generation), tag)
+        if at is None:
+            self._pending[timer] = (deadline, None)
+            return
+        due = (Microseconds(max(at, simulation.now)), simulation.draw_tie(), simulation.next_sequence())
+        self._pending[timer] = (deadline, due)
+        wake = self._wakes.get(timer)
+        if wake is None or due < wake:
+            self._put(timer, due)
 
     def on_crash(self) -> None:
         """None of them fires any more, and the next process reads the clock anew."""
@@ -95,8 +106,19 @@ class Timers:
         if self.clock is not None:
             self.clock.restart()
 
-    def _fire(self, argument: tuple[Timer, int]) -> None:
-        timer, generation = argument
-        if self._pending.get(timer, (0, 0))[0] == generation:
+    def _put(self, timer: Timer, due: Due) -> None:
+        self._wakes[timer] = due
+        tag = make_tag(KIND_TIMER, self._node, _TIMER_NUMBERS[timer])
+        heappush(self._simulation.heap, (*due, self._wake, (timer, due), tag))
+
+    def _wake(self, argument: tuple[Timer, Due]) -> None:
+        timer, wake = argument
+        if self._wakes.get(timer) is not wake:  # an earlier one has taken its place
+            return
+        del self._wakes[timer]
+        _, due = self._pending.get(timer, (0, None))
+        if due is wake:
             del self._pending[timer]
             self._on_fired(timer)
+        elif due is not None:
+            self._put(timer, due)
