@@ -120,10 +120,11 @@ class Explorer:
             following = set()
             for state in levels.iterate(findings.depth):
                 findings.states += 1
-                if self._examine(state) is not None:
+                seen = self.look(state)
+                if self._examine(state, seen) is not None:
                     findings.path = tuple(reversed(list(self._trace(levels, state))))
                     return self._conclude()
-                after = set(self._iterate_after(state))
+                after = set(self._iterate_after(state, seen.environment))
                 findings.transitions += len(after)
                 following |= after
                 is_over = findings.states == states_max
@@ -186,8 +187,7 @@ class Explorer:
             self._properties.compute_promise(qcs, fcs, tcs_all),
         )
 
-    def _iterate_after(self, state: State) -> Iterator[State]:
-        environment = self.look(state).environment
+    def _iterate_after(self, state: State, environment: Environment) -> Iterator[State]:
         previous: LocalId = -1
         for position, local in enumerate(state):
             if local == previous:
@@ -204,7 +204,7 @@ class Explorer:
             state = next(
                 before
                 for before in self._iterate_before(state)
-                if levels.is_in(depth, before) and state in self._iterate_after(before)
+                if levels.is_in(depth, before) and state in self._iterate_after(before, self.look(before).environment)
             )
             yield state
 
@@ -214,10 +214,10 @@ class Explorer:
             for before in sorted(self.voters.predecessors[local]):
                 yield self.choose((*state[:position], before, *state[position + 1 :]))
 
-    def _examine(self, state: State) -> Breach | None:
+    def _examine(self, state: State, seen: Certificates) -> Breach | None:
         """The first rule that this state breaks."""
-        findings, seen = self.findings, self.look(state)
-        for name in seen.witnesses - findings.witnesses.keys():
+        findings = self.findings
+        for name in sorted(seen.witnesses - findings.witnesses.keys()):
             findings.witnesses[name] = findings.depth
         breaches = seen.breaches + [Breach(FRAMED, frame) for local in state if (frame := self.voters.frames[local])]
         if LIVENESS in self._rules and findings.states % self._liveness_every == 0:
