@@ -10,7 +10,7 @@ BENCHMARKS = {
     "idle": "CPU of nodes that have nothing to do",
     "storage": "appending blocks, looking up transactions",
     "framing": "how often an honest leader is jailed when others suppress its slots",
-    "simulator": "virtual seconds per second, and finality on ten regions",
+    "simulator": "decided views per CPU second and what bounds them, and finality on ten regions",
 }
 
 
