@@ -113,7 +113,9 @@ class Conclusion:
         return [
             agreement,
             judge.judge_ledgers(facts.ledgers.samples, list(facts.chains), facts.ledgers.supplies),
-            judge.judge_transactions(self._chain, traffic.sent, traffic.acknowledged),
+            judge.judge_transactions(
+                self._chain, traffic.sent, traffic.acknowledged, self._marks.get("messages_corrupted", 0)
+            ),
             judge.judge_memory_of_decides(self._stage.observer.regressions),
             judging.judge_evidence(facts.accused, expect.evidence, self._scenario.cluster.byzantine),
             *([facts.trace] if facts.trace else ()),

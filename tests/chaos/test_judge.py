@@ -69,6 +69,14 @@ def test_what_is_not_exactly_once_fails(chain: list[Block], words: str) -> None:
     assert words in line.detail
 
 
+def test_a_corrupt_link_may_make_other_transactions_and_no_more_than_it_altered() -> None:
+    chain = make_chain(SENT, ("0xfe", "0xff"))
+    line = judge.judge_transactions(chain, SENT, SENT, altered_max=2)
+    assert line.verdict is Verdict.PASS
+    assert "2 others were altered" in line.detail
+    assert judge.judge_transactions(chain, SENT, SENT, altered_max=1).verdict is Verdict.FAIL
+
+
 def test_ledgers_are_compared_at_each_height() -> None:
     nodes = ("n0", "n1")
     same = {7: {"n0": "a"}, 8: {"n0": "b", "n1": "b"}}
