@@ -2,10 +2,11 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.mutants import CATALOGUE, THEMES
-from tests.mutants.layers import LAYERS, SEEDS
+from tests.mutants.layers import LAYERS, SEEDS, Layer
 from tests.mutants.matrix import make_matrix
 from tests.mutants.mutant import Mutant
 from tests.mutants.results import Results
@@ -43,20 +44,25 @@ def main() -> int:
         results.add(verdict)
         _report(verdict)
 
-    missing = [mutant for mutant in mutants if mutant.name not in known]
-    known |= {
-        verdict.mutant.name: verdict
-        for verdict in judge_all(
-            missing, layers, full=options.full, seeds=options.seeds, jobs=options.jobs, report=report
-        )
-    }
+    missing = [mutant for mutant in mutants if _is_missing(known.get(mutant.name), layers, full=options.full)]
+    for verdict in judge_all(missing, layers, full=options.full, seeds=options.seeds, jobs=options.jobs, report=report):
+        before = known.get(verdict.mutant.name)
+        known[verdict.mutant.name] = verdict if before is None else before.merge(verdict)
     verdicts = [known[mutant.name] for mutant in mutants]
     output = options.output or (None if options.names or options.layers else OUTPUT)
     if output is not None:
-        output.write_text(make_matrix(verdicts, layers))
+        output.write_text(make_matrix(verdicts))
     survivors = [verdict.mutant.name for verdict in verdicts if not verdict.is_as_expected]
     print(f"{len(verdicts)} mutants, {len(survivors)} to be looked at: {', '.join(survivors) or 'none'}")
     return 1 if survivors else 0
+
+
+def _is_missing(known: Verdict | None, layers: Sequence[Layer], *, full: bool) -> bool:
+    """Whether there is anything left to be run."""
+    if known is None or (known.kill is not None and not full):
+        return known is None
+    done = {outcome.layer for outcome in known.outcomes}
+    return any(layer.name not in done for layer in layers)
 
 
 def _find(name: str) -> tuple[Mutant, ...]:

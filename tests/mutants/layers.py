@@ -24,13 +24,14 @@ class Layer:
         return any(test == target or test.startswith(f"{target.removesuffix('/')}/") for target in self.targets)
 
 
+EXPLORER = ("tests/simulation/test_explorer.py", "tests/simulation/test_explorer_mutants.py")
 NODE = ("tests/node/test_node.py", "tests/node/test_storage.py", "tests/node/test_storage_recovery.py")
 """Of the node's tests those that see what it does with a turn."""
 
 LAYERS: tuple[Layer, ...] = (
     Layer("unit", "pure modules and properties, one replica in a state machine", ("tests/consensus",)),
     Layer("paper", "one test per rule", ("tests/paper",)),
-    Layer("explorer", "breadth-first search of the voting core", ("tests/explorer",)),
+    Layer("explorer", "breadth-first search of the voting core", EXPLORER),
     Layer("node", "full nodes and their storage", NODE),
     Layer(
         "campaign",

@@ -25,12 +25,14 @@ class Results:
         self._rows = [msgspec.json.decode(line, type=_Row) for line in lines]
 
     def load(self, catalogue: Mapping[str, Mutant]) -> dict[str, Verdict]:
-        """Verdicts that still count, by the mutant's name; the last one of each."""
-        return {
-            row.mutant: Verdict(catalogue[row.mutant], tuple(row.outcomes))
-            for row in self._rows
-            if row.mutant in catalogue and row.edits == _list_edits(catalogue[row.mutant])
-        }
+        """What still counts, by the mutant's name; what several runs have found is put together."""
+        known: dict[str, Verdict] = {}
+        for row in self._rows:
+            mutant = catalogue.get(row.mutant)
+            if mutant is not None and row.edits == _list_edits(mutant):
+                verdict = Verdict(mutant, tuple(row.outcomes))
+                known[row.mutant] = known[row.mutant].merge(verdict) if row.mutant in known else verdict
+        return known
 
     def add(self, verdict: Verdict) -> None:
         """A verdict with trouble is not kept."""

@@ -32,6 +32,13 @@ class Verdict:
         """Killed, or equivalent and alive."""
         return self.trouble is None and (self.kill is None) == (self.mutant.equivalent is not None)
 
+    def merge(self, later: "Verdict") -> "Verdict":
+        """With the outcomes of another run, of other layers or of the same ones again."""
+        by_layer = {outcome.layer: outcome for outcome in (*self.outcomes, *later.outcomes)}
+        order = [layer.name for layer in LAYERS]
+        outcomes = sorted(by_layer.values(), key=lambda outcome: order.index(outcome.layer))
+        return Verdict(self.mutant, tuple(outcomes), later.trouble)
+
 
 def judge(
     tree: Tree,

@@ -8,7 +8,8 @@ from tests.mutants import CATALOGUE, THEMES
 from tests.mutants.layers import LAYERS, Layer
 from tests.mutants.matrix import make_matrix
 from tests.mutants.mutant import Edit, Mutant
-from tests.mutants.runner import judge
+from tests.mutants.results import Results
+from tests.mutants.runner import Verdict, judge
 from tests.mutants.tree import ROOT, Outcome, Tree
 
 TALLY = "tests/consensus/test_tally.py"
@@ -56,6 +57,20 @@ def test_a_real_bug_is_killed_and_a_harmless_change_survives(tmp_path: Path) -> 
     page = make_matrix([verdict, harmless])
     assert "1 killed" in page
     assert "1 to be looked at (harmless)" in page
+
+
+def test_what_several_runs_have_found_is_put_together(tmp_path: Path) -> None:
+    """A unit test has killed it in one run, and in another the campaign has not; a mutant that changed is forgotten."""
+    bug, file = CATALOGUE["repeated-vote-counted"], tmp_path / "results"
+    results = Results(file)
+    results.add(Verdict(bug, (Outcome("campaign", None, 20.0, 200),)))
+    results.add(Verdict(bug, (Outcome("unit", "tests/a.py::test_a", 1.0),)))
+    results.add(Verdict(CATALOGUE["double-vote"], (), "its tests do not run"))
+    known = Results(file).load(CATALOGUE)
+    assert list(known) == [bug.name]
+    assert [outcome.layer for outcome in known[bug.name].outcomes] == ["unit", "campaign"]
+    changed = Mutant(bug.name, bug.rule, bug.story, (Edit("consensus/tally.py", "a", "b"),))
+    assert not Results(file).load({bug.name: changed})
 
 
 def test_a_kill_by_a_test_that_fails_anyway_is_no_kill(tmp_path: Path) -> None:

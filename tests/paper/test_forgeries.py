@@ -16,7 +16,7 @@ from consensus.certificates import (
 from consensus.effects import Decide, Drop, TimedOut
 from consensus.errors import InvalidMessage
 from consensus.leaf import Block
-from consensus.messages import LeafResponse, QuorumVote, RangeResponse, ReplicaMessage, StatusResponse
+from consensus.messages import LeafResponse, ProposalEcho, QuorumVote, RangeResponse, ReplicaMessage, StatusResponse
 from consensus.signatures import Domain
 from consensus.types import ValidatorId, View
 from tests.lab import EPOCH, Lab, get_messages, select
@@ -129,3 +129,16 @@ def test_r3b_the_qc_of_a_leaf_in_another_view_than_its_own_is_no_justification(l
     effects = bench.propose(lab.block(first, 3, justify=qc))
     assert [drop.reason for drop in select(effects, Drop)] == ["bad_leaf"]
     assert not get_messages(effects, QuorumVote)
+
+
+def test_p1_a_proposal_that_its_proposer_has_not_signed_is_refused_told_or_echoed(lab: Lab) -> None:
+    """Else anybody could propose in the leader's name, and frame it for two proposals (E1)."""
+    block = lab.block(lab.genesis, 1)
+    leaf, good = block.leaf, lab.proposal(block)
+    echo = ProposalEcho(EPOCH, leaf.view, block.commitment, leaf.proposer, good.signature)
+    lab.validator.validate(ValidatorId(SENDER), good)
+    lab.validator.validate(ValidatorId(SENDER), echo)
+    for signature in (bytes(64), lab.sign(SENDER, Domain.PROPOSAL, leaf.view, block.commitment)):
+        for forged in (replace(good, signature=signature), replace(echo, signature=signature)):
+            with pytest.raises(InvalidMessage, match="bad_signature"):
+                lab.validator.validate(ValidatorId(SENDER), forged)
