@@ -52,3 +52,14 @@ def test_heights_are_decided_without_gaps(lab: Lab) -> None:
     with pytest.raises(InvariantViolation):
         chain.advance((second,))
     assert chain.tip is lab.genesis
+
+
+def test_a_block_that_is_added_twice_changes_nothing(lab: Lab) -> None:
+    """Its children stand behind it still, and stay when it is decided."""
+    first, second, third = lab.chain(3)
+    chain = make_chain(lab, (first, second, third))
+    for block in (first, second):
+        chain.add(block)
+    assert list(chain.blocks) == [first, second, third]
+    chain.advance((first,))
+    assert list(chain.blocks) == [second, third]

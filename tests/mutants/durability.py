@@ -155,6 +155,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "sequencer/storage/writer.py",
         'return "FULL" if must_sync else "NORMAL"',
         'return "NORMAL"',
-        near=("tests/node/test_storage_recovery.py", "tests/node/test_storage.py"),
+        near=("tests/node/test_storage_checkpoint.py", "tests/node/test_storage.py"),
     ),
 )

@@ -25,7 +25,7 @@ class Layer:
 
 
 EXPLORER = ("tests/simulation/test_explorer.py", "tests/simulation/test_explorer_mutants.py")
-NODE = ("tests/node/test_node.py", "tests/node/test_storage.py", "tests/node/test_storage_recovery.py")
+NODE = tuple(f"tests/node/test_{name}.py" for name in ("node", "storage", "storage_checkpoint", "storage_recovery"))
 """Of the node's tests those that see what it does with a turn."""
 
 LAYERS: tuple[Layer, ...] = (

@@ -6,7 +6,7 @@ REPLICA = "consensus/replica.py"
 PACEMAKER = "consensus/pacemaker.py"
 FETCH = "consensus/fetch.py"
 VALIDATION = "consensus/validation.py"
-NEAR = ("tests/paper/test_liveness.py", "tests/paper/test_recovery.py")
+NEAR = ("tests/paper/test_bounds.py", "tests/paper/test_liveness.py", "tests/paper/test_recovery.py")
 
 MUTANTS: tuple[Mutant, ...] = (
     plant(
@@ -226,7 +226,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "consensus/chain.py",
         "        path.reverse()\n",
         "",
-        near=("tests/paper/test_views.py",),
+        near=("tests/paper/test_views.py", "tests/paper/test_bounds.py"),
     ),
     plant(
         "decided-again",
@@ -235,7 +235,7 @@ MUTANTS: tuple[Mutant, ...] = (
         REPLICA,
         "        if fc.view <= self.tip.leaf.view or self.epoch_proof is not None:\n",
         "        if fc.view < self.tip.leaf.view or self.epoch_proof is not None:\n",
-        near=("tests/paper/test_views.py",),
+        near=("tests/paper/test_views.py", "tests/paper/test_bounds.py"),
     ),
     plant(
         "block-decided-again",
@@ -262,7 +262,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "consensus/certifier.py",
         "self._fcs.setdefault(fc.view, fc)",
         "pass",
-        near=("tests/paper/test_views.py",),
+        near=("tests/paper/test_views.py", "tests/paper/test_bounds.py"),
     ),
     plant(
         "decided-siblings-kept",

@@ -11,7 +11,7 @@ from sequencer.storage.checkpoint import Checkpointer
 from sequencer.storage.sqlite import SqliteStorage
 from sequencer.storage.turn import ChainState, make_turn
 from sequencer.storage.writer import Writer
-from tests.node.chain import GENESIS, NETWORK, RECORD, VALIDATOR, caught_up, decided, make_block, make_chain
+from tests.node.chain import GENESIS, NETWORK, RECORD, VALIDATOR, caught_up, decided, make_block, make_chain, voted
 from tests.node.executors import StepExecutor
 
 PAYLOAD_BYTES = 200_000
@@ -101,3 +101,19 @@ async def test_checkpoints_run_beside_a_living_storage(path: Path) -> None:
         assert [
             block.commitment for block in storage.read_decided(chain[0].leaf.height, blocks_max=50, bytes_max=10**9)
         ] == [block.commitment for block in chain]
+
+
+@pytest.mark.parametrize(("is_synced", "modes"), [(True, ["FULL", "NORMAL", "FULL"]), (False, ["OFF", "OFF", "OFF"])])
+def test_r8_a_turn_with_a_record_is_committed_with_a_sync(path: Path, is_synced: bool, modes: list[str]) -> None:
+    """A vote, a decided block that can be fetched again, and a vote: what SQLite is told to do with each commit."""
+    disk = Disk(path, at_once=True, is_synced=is_synced)
+    told: list[str] = []
+    first, second = make_chain(GENESIS, 2)
+    for batch in (voted(first), decided(first), voted(second)):
+        turn = make_turn(disk.state, batch)
+        disk.writer.write(turn)
+        disk.state = turn.after
+        (mode,) = disk.writer._connection.execute("PRAGMA synchronous").fetchone()
+        told.append(["OFF", "NORMAL", "FULL"][mode])
+    disk.close()
+    assert told == modes

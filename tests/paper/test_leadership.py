@@ -14,7 +14,7 @@ from consensus.ledger.changes import Benched, Cleared, FallbackActivated, Fallba
 from consensus.ledger.committees import draw_committees
 from consensus.ledger.state import LeaderRecord
 from consensus.ledger.transition import compute_handback_term, find_missed
-from consensus.messages import QuorumVote, StatusResponse
+from consensus.messages import QuorumProposal, QuorumVote, StatusResponse
 from consensus.stake_table import StakeTable, Validator
 from consensus.types import ValidatorId, View
 from tests.lab import Lab, get_messages, select
@@ -347,3 +347,25 @@ def test_view_numbers_of_any_size_are_answered_at_once(seven: Story) -> None:
     assert seven.lab.get_leader(far, seven.lab.genesis) in seven.lab.table
     block = seven.lab.block(seven.lab.genesis, far, justify=seven.lab.genesis_qc)
     assert find_missed(seven.ledger, seven.lab.genesis.leaf, block.leaf, EVERYONE) == set()
+
+
+def test_s2_leaders_are_read_off_the_parent_not_off_the_last_decided_leaf(lab: Lab) -> None:
+    """Nothing is decided here: gaps and benches of undecided leaves count all the same."""
+    bench = lab.bench(3)
+    bench.start()
+    parent = lab.genesis
+    for view in (1, 2, 3, 5, 6, 7, 9, 10, 11):  # validator 0 misses its turns in views 4 and 8
+        high_qc = lab.genesis_qc if parent is lab.genesis else lab.qc(parent)
+        tc = lab.tc(view - 1, high_qc) if view in (5, 9) else None
+        block = lab.block(parent, view, tc=tc)
+        if block.leaf.proposer != 3:
+            assert get_messages(bench.propose(block), QuorumVote), f"not voted for in view {view}"
+        else:
+            bench.receive(0, StatusResponse(high_qc, None, tc))
+            (proposal,) = [each for each in get_messages(bench.effects, QuorumProposal) if each.leaf.view == view]
+            block = Block(proposal.leaf, proposal.payload)
+            lab.adopt(block, parent)
+        parent = block
+    bench.receive(0, StatusResponse(lab.qc(parent), None, None))
+    assert bench.replica.tip is lab.genesis
+    assert bench.replica.leader == lab.get_leader(12, parent) != 0, "validator 0 is benched when its turn comes again"
