@@ -11,7 +11,7 @@ EVIDENCE = "consensus/evidence.py"
 LEADS = ("tests/paper/test_leadership.py",)
 COSTS = ("tests/paper/test_slashing.py", "tests/consensus/test_ledger_properties.py")
 STAKES = ("tests/paper/test_staking.py", "tests/consensus/test_ledger_properties.py")
-PROOFS = ("tests/paper/test_evidence.py", "tests/paper/test_framing.py", "tests/consensus/test_watch.py")
+PROOFS = ("tests/paper/test_honest_never_framed.py", "tests/paper/test_evidence.py", "tests/consensus/test_watch.py")
 
 MUTANTS: tuple[Mutant, ...] = (
     plant(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import msgspec
 import pytest
 
 from consensus.beacon import compute_beacon
@@ -158,14 +159,17 @@ def test_t2_whoever_holds_every_block_begins_the_next_epoch_when_told_that_this_
     assert select(effects, BeginEpoch)[0].start.ledger == start.ledger
 
 
-@pytest.mark.parametrize("bend", ["another leaf", "no path", "a path that does not fit"])
+@pytest.mark.parametrize("bend", ["another leaf", "no path", "a path that does not fit", "a forged QC"])
 def test_t2_an_epoch_proof_that_proves_something_else_is_refused(lab: Lab, bend: str) -> None:
     blocks = lab.chain(BLOCKS)
     closing = lab.block(blocks[-1], BLOCKS + 1)
+    qc = lab.qc(blocks[-1])
+    forged = lab.block(blocks[-1], BLOCKS + 1, justify=msgspec.structs.replace(qc, proof=bytes(len(qc.proof))))
     proofs = {
         "another leaf": EpochProof(lab.fc(closing), (blocks[-1].leaf,)),
         "no path": EpochProof(lab.fc(blocks[-2], voters=(0, 1)), ()),
         "a path that does not fit": EpochProof(lab.fc(closing), (closing.leaf, closing.leaf)),
+        "a forged QC": EpochProof(lab.fc(forged), (forged.leaf,)),
     }
     subject = Subject(lab)
     with pytest.raises(InvalidMessage):
