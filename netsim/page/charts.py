@@ -82,12 +82,12 @@ def draw_views(outcome: Outcome) -> str:
     for change in outcome.timeline.nodes:
         y = TOP + change.node * ROW + 11
         title = f"{name_node(change.node)}: {change.kind} at {change.seconds:.3f} s"
-        if change.kind in ("crash", "pause"):
+        if change.kind in ("end", "freeze"):
             parts.append(draw_cross(time(change.seconds), y, "var(--text)", title=title))
         else:
             parts.append(draw_mark(time(change.seconds), y, "var(--text)", radius=3.2, title=title))
     parts += draw_time_axis(time, bottom)
-    legend = "green: a view by its certificate · orange: by a timeout · red dot: gave up · cross: ends · dot: starts"
+    legend = "green: a view by a QC · orange: by a TC · red dot: gave up · cross: ends, freezes · dot: starts, thaws"
     parts.append(draw_text(LEFT, bottom + BOTTOM, legend, kind="tick"))
     return wrap(parts, bottom + BOTTOM + 10, "Views of every node over time")
 

@@ -74,7 +74,7 @@ class Flight(msgspec.Struct, frozen=True, array_like=True):
 
 
 class NodeEvent(msgspec.Struct, frozen=True, array_like=True):
-    """A process starts, ends, freezes, thaws."""
+    """`start`, `end`, `freeze` or `thaw`: what a process does, or has done to it."""
 
     seconds: float
     node: int

@@ -8,7 +8,7 @@ from typing import Final
 from netsim.scenario import judging
 from netsim.scenario.faults import get_kind
 from netsim.scenario.model import Scenario
-from netsim.scenario.outcome import Decided, FaultRecord, Line, NodeEvent, Outcome, Timeline, Verdict, ViewEvent
+from netsim.scenario.outcome import Decided, FaultRecord, Line, NodeEvent, Outcome, Timeline, Verdict
 from sequencer.chaos import judge
 from sequencer.chaos.injector import Happening, Injector
 from sequencer.chaos.judge import Block, Process
@@ -40,6 +40,8 @@ class Facts:
     unreadable: list[str] = field(default_factory=list)
     """Nodes that would not tell, and why."""
     trace: Line | None = None
+    timeline: Timeline = field(default_factory=Timeline)
+    """Views and messages, from the journals."""
     descriptors_before: dict[str, int] = field(default_factory=dict)
     descriptors_after: dict[str, int] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
@@ -101,7 +103,7 @@ class Conclusion:
             observed=judging.observe(self._judged, self._decided),
             audit_hash=self._chain[-1].hash if self._chain else "",
             warm_up_seconds=facts.steady_at - facts.begun_at,
-            seconds=self._seconds(facts.ended_at),
+            seconds=facts.ended_at - facts.begun_at,
             timeline=self._make_timeline(),
         )
 
@@ -208,10 +210,8 @@ class Conclusion:
         observer, number = stage.observer, stage.names.index
         return Timeline(
             decides=tuple(Decided(seconds(e.seconds), e.node, e.height, e.view) for e in observer.decides),
-            views=tuple(
-                ViewEvent(seconds(line.moment), number(line.node), line.fields["view"], "timeout")
-                for line in observer.find_lines("timed_out")
-            ),
+            views=self._facts.timeline.views,
+            flights=self._facts.timeline.flights,
             nodes=tuple(NodeEvent(seconds(when), number(name), what) for when, name, what in stage.events),
             latencies=tuple((seconds(when), taken) for when, taken in stage.traffic.latencies),
         )

@@ -7,6 +7,7 @@ also holds the proxies; whatever blocks (starting and ending processes, reading 
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +19,9 @@ import trio
 
 from netsim.checkers import Violation
 from netsim.scenario.model import Scenario
-from netsim.scenario.outcome import Line, Outcome, Verdict
+from netsim.scenario.outcome import Line, Outcome, Timeline, Verdict
 from netsim.scenario.targets import resolve_target
-from netsim.trace import TraceError, check_trace, read_journals
+from netsim.trace import TraceError, check_trace, draw_timeline, read_journals
 from sequencer.api_client import ApiProblem, Unreachable
 from sequencer.chaos.conclusion import Conclusion, Facts, conclude_cold, list_processes
 from sequencer.chaos.injector import Injector
@@ -159,6 +160,11 @@ class _Run:
         await self._end_nodes()
         self._phase = "checking journals"
         self._facts.trace = await trio.to_thread.run_sync(self._check_trace)
+        first = min((happening.start for happening in injector.happenings), default=self._facts.steady_at)
+        zero = time.time() - (trio.current_time() - self._facts.steady_at)
+        self._facts.timeline = await trio.to_thread.run_sync(
+            self._draw_timeline, round(zero * 1e6), first - self._facts.steady_at
+        )
         self._facts.ended_at = trio.current_time()
         return Conclusion(scenario, stage, injector, self._facts).make_outcome()
 
@@ -271,6 +277,14 @@ class _Run:
             return Line(what=what, verdict=Verdict.INCONCLUSIVE, detail=str(error))
         detail = f"{summary.statements:,} statements and {summary.certificates:,} certificates of {summary.nodes} nodes"
         return Line(what=what, verdict=Verdict.PASS, detail=detail)
+
+    def _draw_timeline(self, zero: int, first_fault_seconds: float) -> Timeline:
+        """Views and messages, as the journals have them; nothing when they cannot be read."""
+        try:
+            journals = read_journals(self._home.path.glob("*/journal/*.trace"), self._home.network.network_id)
+            return draw_timeline(journals, zero, first_fault_seconds)
+        except TraceError:
+            return Timeline()
 
     # What is looked at all the time
 

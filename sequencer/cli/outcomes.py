@@ -140,7 +140,7 @@ def _show_all(outcomes: "Sequence[Outcome]") -> None:
     # What fits 80 columns: at the most seconds to a new leader and to the first decide after healing, transactions.
     columns = ("scenario", "verdicts", "leader s", "decide s", "final", "lost")
     print_rows(columns, rows)
-    minutes = sum(outcome.warm_up_seconds + outcome.seconds for outcome in outcomes) / 60
+    minutes = sum(outcome.seconds for outcome in outcomes) / 60
     unsafe = sum(outcome.safety_verdict.value == "fail" for outcome in outcomes)
     lost = sum(int(outcome.figures.get("transactions_lost", 0)) for outcome in outcomes)
     print(

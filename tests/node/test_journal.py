@@ -34,7 +34,8 @@ from consensus.trace import (
 )
 from consensus.types import Commitment, Epoch, Height, Microseconds, NetworkId, ValidatorId, View
 from netsim.checkers import Violation
-from netsim.trace import NodeJournal, TraceError, check_trace, read_journals
+from netsim.trace import NodeJournal, TraceError, check_trace, draw_timeline, read_journals
+from netsim.trace.timeline import FLIGHTS_MAX
 from sequencer.cli.main import app
 from sequencer.journal import Journal
 from sequencer.network_config import NetworkConfig
@@ -114,6 +115,29 @@ def test_what_nodes_have_written_tells_every_oracle_all_it_needs(world: World) -
     assert not summary.torn
     kinds = {type(record) for records in world.records.values() for record in records}
     assert kinds == {Opened, Began, Said, Heard, Entered, GaveUp, Decided, EpochBegan}
+
+
+def test_a_timeline_has_the_views_and_the_messages_around_a_moment(world: World) -> None:
+    """One node is down from height 10 to 20: what is sent to it meanwhile is lost, everything else arrives."""
+    zero = world.records[ValidatorId(0)][0].at
+    _, gone = next(
+        (position, record)
+        for position, record in enumerate(world.records[ValidatorId(2)])
+        if isinstance(record, Opened) and position > 0
+    )
+    timeline = draw_timeline(world.read(), zero, (gone.at - zero) / 1e6 - 0.5)
+    assert {event.kind for event in timeline.views} == {"qc", "tc", "timeout"}
+    assert {event.node for event in timeline.views} == {0, 1, 2, 3}
+    assert 100 < len(timeline.flights) <= FLIGHTS_MAX
+    lost = [flight for flight in timeline.flights if flight.arrived_seconds is None]
+    back = (gone.at - zero) / 1e6
+    assert {flight.destination for flight in lost if flight.sent_seconds < back} == {2}
+    assert all(
+        flight.sent_seconds < flight.arrived_seconds < flight.sent_seconds + 1
+        for flight in timeline.flights
+        if flight.arrived_seconds is not None
+    )
+    assert len(lost) < len(timeline.flights) / 2
 
 
 def vote_for(world: World, kind: type[QuorumVote | FinalizeVote]) -> tuple[int, Said]:
