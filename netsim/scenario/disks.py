@@ -17,7 +17,7 @@ _LOSSES: Final = {
     "torn": Loss.TORN,
 }
 ROTTEN_BLOCKS_MAX: Final = 20
-"""How far below the tip the block lies that rots: what others may still ask for."""
+"""How far below the tip the blocks lie that rot, from a drawn one on: what others may still ask for."""
 
 
 class _Fails:
@@ -88,7 +88,8 @@ class BreakDisk(Injection[DiskFault]):
         if recent:
             self.stage.keep_down(node, self)
             self._reads[node] = disk.failed_reads
-            disk.rot([self.stage.random.choice(recent).commitment])
+            first = self.stage.random.randrange(len(recent))
+            disk.rot([block.commitment for block in recent[first:]])
 
     def _put_back(self, node: int, image: Image) -> None:
         if not self.stage.may_be_byzantine(node):

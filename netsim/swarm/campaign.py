@@ -48,7 +48,7 @@ FLOORS: Final[dict[str, float]] = {
     "connections_reset": 0.05,
     "pauses": 0.05,
     "disk_errors": 0.01,
-    "blocks_rotted": 0.005,
+    "blocks_rotted": 0.001,
     "snapshots_put_back": 0.002,
     "operations": 0.02,
     "writes_lost": 0.01,
