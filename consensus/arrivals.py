@@ -78,10 +78,17 @@ class Arrivals:
     def keep_epoch_proof(self, proof: EpochProof, now: Microseconds) -> None:
         """T2: the epoch is over, and its last leaf is not here: fetch everything up to it.
 
-        That the proven leaf is the last one shows only when it is here. Every other decided leaf has a lower view.
+        A path shows the height of the leaf below it. Without one, that the leaf is the last shows only when it is here:
+        every other decided leaf has a lower view, but a closing leaf that is sold as the last one has a higher one.
         """
-        known_view = self._chain.tip.leaf.view if self._epoch_proof is None else self._epoch_proof.fc.view
-        if proof.fc.view <= known_view:
+        kept = self._epoch_proof
+        if kept is not None and kept.path:
+            return
+        if proof.path:
+            is_better = proof.path[0].height == self._context.last_height + 1
+        else:
+            is_better = proof.fc.view > (self._chain.tip.leaf.view if kept is None else kept.fc.view)
+        if not is_better:
             return
         self._epoch_proof = proof
         if self._context.last_height - self._chain.tip.leaf.height > RANGE_GAP:

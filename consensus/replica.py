@@ -233,8 +233,13 @@ class Replica(ReplicaState):
         self._on_fc(response.fc)
 
     def _on_epoch_end(self, proof: EpochProof) -> None:
-        """T2: the epoch is over, and this is why; what is missing here is fetched first."""
+        """T2: the epoch is over, and this is why; what is missing here is fetched first.
+
+        Whether it is the end shows only then; its FC is worth as much as any other.
+        """
         self._on_qc(proof.qc)
+        if proof.leaf not in self.chain:
+            self._on_fc(proof.fc)
         path = self.chain.compute_path(proof.leaf)
         if path is None:
             self._arrivals.keep_epoch_proof(proof, self._now)

@@ -203,6 +203,36 @@ def test_t2_what_is_sold_as_epoch_proof_does_not_take_the_place_of_the_true_one(
     assert subject.member.epoch == 1
 
 
+@pytest.mark.parametrize("truth", ["by its own FC", "by a closing leaf"])
+def test_t2_a_closing_leaf_that_is_sold_as_the_last_one_does_not_keep_the_true_proof_out(lab: Lab, truth: str) -> None:
+    """Its FC is genuine, and as high as any. Nobody serves that leaf any more once the epoch is over."""
+    subject, blocks = Subject(lab), lab.chain(BLOCKS)
+    closing = lab.block(blocks[-1], BLOCKS + 1)
+    proofs = {
+        "by its own FC": EpochProof(lab.fc(blocks[-1]), ()),
+        "by a closing leaf": EpochProof(lab.fc(closing), (closing.leaf,)),
+    }
+    subject.receive(3, EpochEnd(Epoch(0), EpochProof(lab.fc(closing), ())))
+    subject.receive(1, EpochEnd(Epoch(0), proofs[truth]))
+    subject.receive(3, EpochEnd(Epoch(0), EpochProof(lab.fc(closing), ())))
+    for block in reversed(blocks):  # each is wanted by the one above
+        subject.receive(1, LeafResponse(block.leaf, block.payload))
+    assert subject.member.epoch == 1
+
+
+def test_t2_closing_leaves_below_the_end_of_the_epoch_prove_nothing() -> None:
+    """Two empty leaves with an FC look like closing leaves. Their height says that they are none, at once."""
+    lab = Lab(ledger=replace(PARAMETERS, epochs=replace(PARAMETERS.epochs, epoch_blocks=12)))
+    subject, blocks = Subject(lab), lab.chain(3)
+    subject.receive(1, EpochEnd(Epoch(0), EpochProof(lab.fc(blocks[2]), (blocks[1].leaf, blocks[2].leaf))))
+    for block in reversed(blocks):
+        subject.receive(1, LeafResponse(block.leaf, block.payload))
+    assert subject.member.replica.tip.commitment == blocks[2].commitment, "its FC is worth as much as any other"
+    assert not subject.member.replica.is_behind
+    effects = subject.member.handle(TimerFired(Timer.FETCH), Microseconds(START + 60_000_000))
+    assert not get_messages(effects, RangeRequest)
+
+
 def test_t2_a_block_that_is_sold_as_the_last_one_and_arrives_before_it_is_decided_keeps_nobody_busy() -> None:
     """It is on the chain then, below the last height, and nothing is missing here."""
     lab = Lab(ledger=replace(PARAMETERS, epochs=replace(PARAMETERS.epochs, epoch_blocks=12)))
