@@ -59,8 +59,10 @@ def main() -> int:
 
 def _is_missing(known: Verdict | None, layers: Sequence[Layer], *, full: bool) -> bool:
     """Whether there is anything left to be run."""
-    if known is None or (known.kill is not None and not full):
-        return known is None
+    if known is None:
+        return True
+    if not full and (known.kill is not None or known.mutant.equivalent is not None):
+        return False
     done = {outcome.layer for outcome in known.outcomes}
     return any(layer.name not in done for layer in layers)
 

@@ -8,7 +8,7 @@ import pytest
 from consensus.beacon import compute_beacon
 from consensus.certificates import FinalityCertificate
 from consensus.docket import Docket
-from consensus.effects import BeginEpoch, Broadcast, Drop, Effect, Persist, Send, SendEpochEnd, batch
+from consensus.effects import BeginEpoch, Broadcast, Decide, Drop, Effect, Persist, Send, SendEpochEnd, batch
 from consensus.epochs import EpochStart
 from consensus.errors import InvalidMessage, Unsafe
 from consensus.events import BeaconComputed, Received, Started, Timer, TimerFired
@@ -17,6 +17,7 @@ from consensus.ledger import EpochParameters, LeadershipParameters, Ledger, Ledg
 from consensus.member import Credentials, Member
 from consensus.messages import (
     EpochEnd,
+    FinalizeVote,
     LeafResponse,
     QuorumProposal,
     QuorumVote,
@@ -24,6 +25,7 @@ from consensus.messages import (
     RangeResponse,
     ReplicaMessage,
     StatusRequest,
+    StatusResponse,
 )
 from consensus.safety import SafetyRecord, SafetyRules
 from consensus.types import Epoch, Microseconds, ValidatorId, View
@@ -191,6 +193,36 @@ def test_t2_an_fc_of_an_earlier_leaf_sold_as_epoch_proof_is_found_out_and_forgot
         assert not get_messages(effects, RangeRequest)
     subject.receive(3, lie)
     assert not subject.member.replica.is_behind, "it comes too late to be believed"
+
+
+def hold_closing(lab: Lab, subject: Subject) -> tuple[list[Block], Block]:
+    """The subject holds every block of the epoch and a closing leaf, and no FC."""
+    blocks = lab.chain(BLOCKS)
+    closing = lab.block(blocks[-1], BLOCKS + 1)
+    for block in (*blocks, closing):
+        subject.receive(block.leaf.proposer, lab.proposal(block))
+        subject.receive(1, LeafResponse(block.leaf, block.payload))
+    assert closing.commitment in subject.member.replica.chain
+    return blocks, closing
+
+
+def test_t2_a_closing_leaf_sold_as_the_last_one_is_not_decided(lab: Lab) -> None:
+    """Its FC is genuine, and the leaf below it would be final with it: but this one stands above the last height."""
+    subject = Subject(lab)
+    _, closing = hold_closing(lab, subject)
+    effects = subject.receive(3, EpochEnd(Epoch(0), EpochProof(lab.fc(closing), ())))
+    assert all(block.leaf.height <= BLOCKS for decide in select(effects, Decide) for block in decide.blocks)
+    assert subject.member.replica.tip.leaf.height <= BLOCKS
+
+
+def test_t2_what_comes_in_one_message_with_the_end_of_the_epoch_is_not_signed(lab: Lab) -> None:
+    """The FC of the last leaf, and behind it a QC of a closing leaf that could have been finalized a moment before."""
+    subject = Subject(lab)
+    blocks, closing = hold_closing(lab, subject)
+    tc = lab.tc(BLOCKS + 2, lab.qc(closing))
+    effects = subject.receive(3, StatusResponse(lab.qc(blocks[-1]), lab.fc(blocks[-1]), tc))
+    assert subject.member.epoch == 1
+    assert not [vote for vote in get_messages(effects, FinalizeVote) if vote.view > blocks[-1].leaf.view]
 
 
 def test_t2_what_is_sold_as_epoch_proof_does_not_take_the_place_of_the_true_one(lab: Lab) -> None:

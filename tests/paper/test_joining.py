@@ -1,6 +1,7 @@
 """T5: a chain that begins with the end of an epoch, of which everything follows from one trusted leaf."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from consensus.joining import open_snapshot
 from consensus.leaf import Block, EpochProof
 from consensus.ledger import EpochParameters, LeadershipParameters, LedgerParameters, apply_leaf, begin_epoch
 from consensus.messages import Snapshot
+from consensus.stake_table import StakeTable
 from consensus.types import Commitment
 from sequencer.joining import parse_anchor
 from tests.lab import Lab
@@ -45,6 +47,15 @@ def test_t5_a_snapshot_gives_what_the_next_epoch_begins_with(lab: Lab, chain: li
     assert start.block.commitment == chain[-1].commitment
     context: EpochContext = lab.context.follow(start)
     assert (context.epoch, context.genesis_qc.leaf) == (1, chain[-1].commitment)
+
+
+def test_t5_its_proof_is_held_against_the_table_of_that_epoch_not_of_the_network_file(
+    lab: Lab, chain: list[Block], snapshot: Snapshot
+) -> None:
+    """Long after the beginning none of the first validators may be left."""
+    strangers = Lab([1, 1, 1, 1, 1, 1, 1]).table
+    network = replace(lab.context, stake_table=StakeTable(strangers.validators[4:]))
+    assert open_snapshot(snapshot, chain[-1].commitment, network).block.commitment == chain[-1].commitment
 
 
 Bend = Callable[[Lab, list[Block], Snapshot], Snapshot]
