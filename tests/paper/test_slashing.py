@@ -419,6 +419,20 @@ def test_j4_evidence_expires_and_needs_an_offender_with_stake(number: int, epoch
     assert books.ledger is before
 
 
+def test_j4_whoever_has_left_answers_for_the_epochs_in_which_it_could_vote() -> None:
+    """The table of the epoch of the offence counts, not the running one; what is still unbonding pays."""
+    books = Books((1_000_000,) * 10)
+    books.include(books.unbond("owner-3", 3, 1_000_000))
+    books.roll_over(2)
+    assert ValidatorId(3) not in books.ledger.table
+    assert (
+        books.admission.check_evidence(books.ledger, books.double_vote(3, 2)) == "validator 3 had no stake in epoch 2"
+    )
+    books.include(books.double_vote(3, 1))
+    assert books.validator(3).status is Status.TOMBSTONED
+    assert books.validator(3).holdings == 700_000
+
+
 def test_j4_the_key_of_that_epoch_is_the_one_that_counts() -> None:
     books = Books()
     books.include(books.rotate_key("owner-3", 3, "fresh"))
