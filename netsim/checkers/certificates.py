@@ -57,12 +57,12 @@ class Certificates(Observer):
             return
         match certificate:
             case QuorumCertificate(view=view, leaf=leaf):
-                self._check_stake(certificate, [self._state(_QUORUM_VOTE, certificate.epoch, view, leaf)])
+                self._check_stake(certificate, self._state(_QUORUM_VOTE, certificate.epoch, view, leaf))
             case FinalityCertificate(view=view, leaf=leaf, qc=qc):
                 if qc.view != view or qc.leaf != leaf:
                     raise Violation("P2", f"the FC of view {view} holds the QC of view {qc.view} or of another leaf")
                 self.check(qc)
-                self._check_stake(certificate, [self._state(_FINALIZE_VOTE, certificate.epoch, view, leaf)])
+                self._check_stake(certificate, self._state(_FINALIZE_VOTE, certificate.epoch, view, leaf))
             case TimeoutCertificate(view=view, high_qc_views=signed, high_qc=high_qc):
                 if not high_qc.view < view or any(one > high_qc.view for one in signed):
                     raise Violation("P2", f"the TC of view {view} holds the QC of view {high_qc.view}, signed {signed}")
@@ -94,27 +94,30 @@ class Certificates(Observer):
         ):
             raise Violation("R3c", f"the leaf of view {leaf.view} skips views that nobody allowed it to skip")
 
-    def _check_stake(self, certificate: Certificate, statements: list[bytes]) -> None:
-        """`statements` has one element for all signers, or one for each."""
+    def _check_stake(self, certificate: Certificate, stated: bytes | list[bytes]) -> None:
+        """`stated` is one statement for all signers, or one for each."""
         signed = total = 0
         signers: list[bytes] = []
-        for position, (public_key, stake) in enumerate(self._members[certificate.epoch]):
+        members, bitmap = self._members[certificate.epoch], certificate.signers
+        if len(bitmap) != (len(members) + 7) // 8 or int.from_bytes(bitmap, "little") >> len(members):
+            raise Violation("P4", f"{bitmap.hex()!r} are no signers for {len(members)} validators")
+        for position, (public_key, stake) in enumerate(members):
             total += stake
-            if certificate.signers[position // 8] >> (position % 8) & 1:
+            if bitmap[position // 8] >> (position % 8) & 1:
                 signed += stake
                 signers.append(public_key)
         if 3 * signed <= 2 * total:
             raise Violation("P2", f"{signed} of {total} stake behind {type(certificate).__name__}({certificate.view})")
-        if len(statements) == 1:
-            known = self._signatures.get(statements[0], {})
+        if isinstance(stated, bytes):
+            known = self._signatures.get(stated, {})
             genuine = [known[public_key] for public_key in signers if public_key in known]
             if len(genuine) == len(signers) and b"".join(genuine) == certificate.proof:
                 return
-            statements = statements * len(signers)
+            stated = [stated] * len(signers)
         size = len(certificate.proof) // len(signers)
-        if size * len(signers) != len(certificate.proof) or len(statements) != len(signers):
+        if size * len(signers) != len(certificate.proof) or len(stated) != len(signers):
             raise Violation("P2", f"{type(certificate).__name__}({certificate.view}) has not one signature a signer")
-        for number, (public_key, statement) in enumerate(zip(signers, statements, strict=True)):
+        for number, (public_key, statement) in enumerate(zip(signers, stated, strict=True)):
             signature = certificate.proof[number * size : (number + 1) * size]
             if not self._is_genuine(public_key, statement, signature):
                 raise Violation("P2", f"a forged signature in {type(certificate).__name__}({certificate.view})")

@@ -25,7 +25,6 @@ class EpochBoundaries(Observer):
         self._certificates = certificates
         self._blocks = context.ledger_parameters.epochs.epoch_blocks
         self._begun: dict[int, tuple[bytes, bytes]] = {}
-        self._epoch_of: dict[ValidatorId, int] = {}
 
     @property
     def epoch(self) -> int:

@@ -314,6 +314,18 @@ class TestCertificates:
         with pytest.raises(Violation, match="signed"):
             checker.check(replace(tc, high_qc_views=(tc.view, *tc.high_qc_views[1:])))
 
+    def test_a_timeout_certificate_with_one_view_for_all(self, checker: Certificates, tc: TimeoutCertificate) -> None:
+        """They all signed the same one here, so each signature is genuine."""
+        assert len(set(tc.high_qc_views)) == 1
+        with pytest.raises(Violation, match="has not one signature a signer"):
+            checker.check(replace(tc, high_qc_views=tc.high_qc_views[:1]))
+
+    def test_a_bitmap_of_another_form(self, checker: Certificates, fc: FinalityCertificate) -> None:
+        """P4: nobody stands behind the bits that are too many, but one object has one encoding."""
+        for signers in (b"", fc.qc.signers + b"\0", bytes([fc.qc.signers[0] | 1 << 4])):
+            with pytest.raises(Violation, match="signers for 4 validators"):
+                checker.check(replace(fc.qc, signers=signers))
+
     def test_a_leaf_that_skips_views_without_leave(self, checker: Certificates, log: Log) -> None:
         block = log.decides[3].blocks[0]
         skipping = forge(block, view=View(block.leaf.view + 1))
