@@ -145,7 +145,17 @@ def _replace_setting(settings: Settings, key: str) -> Settings:
 
 
 def _with_shape(scenario: Scenario, **changes: object) -> Scenario | None:
-    return _with(scenario, cluster=msgspec.structs.replace(scenario.cluster, **changes))
+    """None also when only that gives liars a third of the stake: then everything may fail, and by right."""
+    candidate = _with(scenario, cluster=msgspec.structs.replace(scenario.cluster, **changes))
+    if candidate is None or (_has_too_many_liars(candidate.cluster) and not _has_too_many_liars(scenario.cluster)):
+        return None
+    return candidate
+
+
+def _has_too_many_liars(shape: Shape) -> bool:
+    stakes = shape.stakes or (1,) * shape.nodes
+    liars = (parse_name(name, shape.nodes) for name in shape.byzantine)
+    return 3 * sum(stakes[liar] for liar in liars if liar is not None) >= sum(stakes)
 
 
 def _with(scenario: Scenario, **changes: object) -> Scenario | None:

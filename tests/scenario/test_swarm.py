@@ -212,6 +212,26 @@ def test_shrinking_keeps_the_setting_that_it_takes() -> None:
     assert small.fault == ()
 
 
+@pytest.mark.parametrize("stakes", [(), (3, 1, 1, 1, 1, 1, 1, 1)])
+def test_shrinking_never_lets_liars_reach_a_third(stakes: tuple[int, ...]) -> None:
+    """What more than a third can break would break by right, and hide what was found."""
+    liars = {"n0": "silent", "n1": "silent"} if not stakes else {"n0": "silent"}
+    tried: list[Shape] = []
+
+    def is_failing(scenario: Scenario) -> bool:
+        tried.append(scenario.cluster)
+        return len(scenario.cluster.byzantine) == len(liars)
+
+    big = Scenario(name="big", cluster=Shape(nodes=8, stakes=stakes, byzantine=liars))
+    small = shrink(big, is_failing)
+    for shape in tried:
+        held = [(shape.stakes or (1,) * shape.nodes)[parse_name(name, shape.nodes) or 0] for name in shape.byzantine]
+        assert 3 * sum(held) < (sum(shape.stakes) or shape.nodes)
+    assert small.cluster == Shape(nodes=7 if not stakes else 4, byzantine=liars)
+    too_many = Scenario(name="big", cluster=Shape(nodes=8, byzantine={f"n{node}": "silent" for node in range(3)}))
+    assert shrink(too_many, lambda scenario: len(scenario.cluster.byzantine) == 3).cluster.nodes == 4, "as they are"
+
+
 def test_shrinking_ends_with_its_budget() -> None:
     runs = 0
 
