@@ -213,13 +213,14 @@ def test_a_view_that_goes_back_is_found(world: World, tmp_path: Path) -> None:
 
 
 def test_proof_against_an_honest_node_is_found(world: World, tmp_path: Path) -> None:
-    """Whatever it says: an honest node is never accused."""
+    """Whatever it says: an honest node is never accused, unless by a liar, whom nobody has to believe."""
     promise = Promise(ValidatorId(2), Epoch(0), View(1), View(2), ELSEWHERE, bytes(32), bytes(64))
     accused = Accused(world.records[ValidatorId(0)][-1].at, BrokenPromise(promise, Height(3)))
     journals = world.falsify(tmp_path, 0, [*world.records[ValidatorId(0)], accused])
-    with pytest.raises(Violation, match="proof against 2"):
+    with pytest.raises(Violation, match="against honest 2"):
         check_trace(journals, world.context)
     assert check_trace(journals, world.context, byzantine={ValidatorId(2)}).accused == {ValidatorId(2)}
+    assert not check_trace(journals, world.context, byzantine={ValidatorId(0)}).accused
 
 
 def test_a_killed_process_leaves_a_torn_file_that_can_be_read(world: World, tmp_path: Path) -> None:
