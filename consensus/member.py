@@ -153,7 +153,8 @@ class Member:
     def handle(self, event: Event, now: Microseconds) -> list[Effect]:
         """One event to completion, through the end of an epoch where it comes to that; `now` must not decrease."""
         self._now = now
-        self._effects = effects = list[Effect]()
+        effects: list[Effect] = []
+        self._effects = effects
         if isinstance(event, Received):
             item = event.item
             if isinstance(item, Deferred) and item.vote.epoch == self.context.epoch:  # most of what comes

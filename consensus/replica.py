@@ -77,7 +77,8 @@ class Replica(ReplicaState):
     def handle(self, event: Event, now: Microseconds) -> list[Effect]:
         """Run one event to completion; `now` must not decrease. An input that is not valid changes nothing."""
         self._now = now
-        self._effects = effects = list[Effect]()
+        effects: list[Effect] = []
+        self._effects = effects
         if self.epoch_proof is not None:
             return effects
         if isinstance(event, Received):
