@@ -7,7 +7,7 @@ from consensus.events import PayloadBuilt
 from consensus.leaf import Block
 from consensus.proposals import Proposals
 from consensus.safety import SafetyRules
-from consensus.types import Commitment, Microseconds, View
+from consensus.types import Microseconds, View
 
 
 class Leading:
@@ -19,8 +19,6 @@ class Leading:
         self._safety = safety
         self._is_building = False
         self._has_decided = False
-        self._led_by_another: tuple[View, Commitment] | None = None
-        """The view and the leaf to extend of which this is known last: it is asked about several times a view."""
 
     def start_view(self) -> None:
         self._is_building = False
@@ -35,12 +33,7 @@ class Leading:
         safety = self._safety
         if self._is_building or not safety.can_sign or safety.record.proposed_view >= view:
             return []
-        if self._led_by_another == (view, high_qc.leaf):
-            return []
-        leader = self._proposals.compute_leader(view, high_qc)
-        if leader != safety.validator_id:
-            if leader is not None:
-                self._led_by_another = (view, high_qc.leaf)
+        if self._proposals.compute_leader(view, high_qc) != safety.validator_id:
             return []
         # Neither the first leaf after a start nor one after a lost view is held back: it shows that the network works.
         is_calm = self._has_decided and safety.entry_tc is None

@@ -216,8 +216,9 @@ class Member:
     def _drive(self, event: Event) -> None:
         """One event for the running replica, and the start of the next one when the epoch ends with it."""
         effects = self.replica.handle(event, self._now)
-        if effects:
-            self._absorb(effects)
+        if not effects:  # most votes are only counted
+            return
+        self._absorb(effects)
         while self.replica.epoch_proof is not None:
             self._begin_next()
 

@@ -40,6 +40,8 @@ class Proposals:
         self._waiting: dict[ValidatorId, Block] = {}
         self._signed: dict[tuple[View, ValidatorId], SignedLeaf] = {}
         self._reported: set[tuple[View, ValidatorId]] = set()
+        self._leader: tuple[View, Commitment, ValidatorId] | None = None
+        """The view, the leaf to extend and who leads of which was asked last: it is asked several times a view."""
         self.candidate: Block | None = None
         self.beacon: BeaconResult | None = None
         """This epoch's, once it has been computed here (T4)."""
@@ -58,7 +60,12 @@ class Proposals:
         parent = self._chain.get(high_qc.leaf)
         if parent is None:
             return None
-        return self._schedule.leader(view, parent.leaf, self._chain.get_ledger(parent.commitment))
+        known = self._leader
+        if known is not None and known[0] == view and known[1] == parent.commitment:
+            return known[2]
+        leader = self._schedule.leader(view, parent.leaf, self._chain.get_ledger(parent.commitment))
+        self._leader = (view, parent.commitment, leader)
+        return leader
 
     def compute_next_leaders(self, view: View, high_qc: QuorumCertificate, count: int) -> tuple[ValidatorId, ...]:
         """Of the views from `view` on, without the current one once its proposal is here; each leader once."""

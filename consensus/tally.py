@@ -117,12 +117,14 @@ class VoteTally(Generic[V]):
         for vote in tuple(tally.votes.values()):
             if vote.leaf != leaf:
                 continue
-            if vote.voter in tally.genuine or self._is_genuine(vote):
-                tally.genuine.add(vote.voter)
-                signatures[vote.voter] = vote.signature
-            else:
-                self._remove(tally, vote)
-                outcome.append(Forged(vote.voter))
+            voter = vote.voter
+            if voter not in tally.genuine:
+                if not self._is_genuine(vote):
+                    self._remove(tally, vote)
+                    outcome.append(Forged(voter))
+                    continue
+                tally.genuine.add(voter)
+            signatures[voter] = vote.signature
         if tally.stake.get(leaf, 0) >= self._threshold:
             tally.quorum = Quorum(view, leaf, signatures)
             outcome.append(tally.quorum)
