@@ -98,20 +98,20 @@ class Certificates(Observer):
         """`stated` is one statement for all signers, or one for each."""
         signed = total = 0
         signers: list[bytes] = []
-        members, bitmap = self._members[certificate.epoch], certificate.signers
-        if len(bitmap) != (len(members) + 7) // 8 or int.from_bytes(bitmap, "little") >> len(members):
-            raise Violation("P4", f"{bitmap.hex()!r} are no signers for {len(members)} validators")
+        members, bits = self._members[certificate.epoch], int.from_bytes(certificate.signers, "little")
+        if len(certificate.signers) != (len(members) + 7) // 8 or bits >> len(members):
+            raise Violation("P4", f"{certificate.signers.hex()!r} are no signers for {len(members)} validators")
         for position, (public_key, stake) in enumerate(members):
             total += stake
-            if bitmap[position // 8] >> (position % 8) & 1:
+            if bits >> position & 1:
                 signed += stake
                 signers.append(public_key)
         if 3 * signed <= 2 * total:
             raise Violation("P2", f"{signed} of {total} stake behind {type(certificate).__name__}({certificate.view})")
         if isinstance(stated, bytes):
             known = self._signatures.get(stated, {})
-            genuine = [known[public_key] for public_key in signers if public_key in known]
-            if len(genuine) == len(signers) and b"".join(genuine) == certificate.proof:
+            genuine = [known.get(public_key, b"") for public_key in signers]
+            if all(genuine) and b"".join(genuine) == certificate.proof:
                 return
             stated = [stated] * len(signers)
         size = len(certificate.proof) // len(signers)

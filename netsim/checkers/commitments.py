@@ -1,6 +1,7 @@
 """What leaves and ledgers commit to, computed from the text of P3 and not by the code under test."""
 
 from hashlib import sha256
+from operator import attrgetter
 
 import msgspec
 
@@ -9,6 +10,11 @@ from consensus.ledger import LedgerState
 
 _BODY = ("operations", "evidence", "beacon", "epoch_proof")
 """What can grow: it stands in the header as one hash, between the ledger and the certificates."""
+_HEADER = [name for name in Leaf.__struct_fields__ if name not in _BODY]
+_CERTIFICATES_AT = _HEADER.index("justify_qc")
+_get_body = attrgetter(*_BODY)
+_get_header = attrgetter(*_HEADER)
+_encode = msgspec.msgpack.Encoder().encode
 
 
 REMEMBERED_MAX = 1024
@@ -30,11 +36,10 @@ def compute_commitment(leaf: Leaf) -> bytes:
 
 
 def _compute(leaf: Leaf) -> bytes:
-    fields = {name: getattr(leaf, name) for name in leaf.__struct_fields__}
-    body = sha256(b"sequencer/leaf-body/2\x00" + msgspec.msgpack.encode([fields.pop(name) for name in _BODY])).digest()
-    header = list(fields.values())
-    header.insert(list(fields).index("justify_qc"), body)
-    return sha256(b"sequencer/leaf/2\x00" + msgspec.msgpack.encode(header)).digest()
+    body = sha256(b"sequencer/leaf-body/2\x00" + _encode(_get_body(leaf))).digest()
+    header = list(_get_header(leaf))
+    header.insert(_CERTIFICATES_AT, body)
+    return sha256(b"sequencer/leaf/2\x00" + _encode(header)).digest()
 
 
 def compute_ledger_commitment(state: LedgerState) -> bytes:
