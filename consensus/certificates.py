@@ -142,7 +142,7 @@ def assemble_timeout_certificate(
 def _combine(
     scheme: SignatureScheme, table: StakeTable, signatures: Mapping[ValidatorId, bytes]
 ) -> tuple[bytes, bytes]:
-    in_order = sorted(signatures, key=table.positions.__getitem__)
+    in_order = sorted(signatures)  # a stake table is in order of the ids
     return encode_signers(table, in_order), scheme.combine([signatures[signer] for signer in in_order])
 
 

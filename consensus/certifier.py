@@ -63,7 +63,9 @@ class Certifier:
         """Remember a verified QC; False when one of its view is known already."""
         known = self._qcs.get(qc.view)
         if known is None or known.leaf != qc.leaf:
-            self._report(self._watch.note_qc(qc))
+            found = self._watch.note_qc(qc)
+            if found:
+                self._report(found)
         if known is not None:
             return False
         self._qcs[qc.view] = qc
@@ -147,7 +149,9 @@ class Certifier:
 
         L4: but none from below the window. There is one of each block that was ever decided, and all are genuine.
         """
-        self._report(self._watch.note_fc(fc))
+        found = self._watch.note_fc(fc)
+        if found:
+            self._report(found)
         if fc.view >= self._floor:
             self._fcs.setdefault(fc.view, fc)
 

@@ -98,6 +98,9 @@ class Replica(ReplicaState):
     def _on_local(self, event: LocalEvent) -> None:
         """What happens at this node, not at others."""
         match event:
+            case TransactionsWaiting():
+                if not self._has_timed_out and self._pacemaker.shorten_view_timer(self._now):
+                    self._emit(SetTimer(Timer.VIEW, self._pacemaker.deadline))
             case PayloadReady(leaf, accepted):
                 self._on_payload_ready(leaf, accepted=accepted)
             case PayloadBuilt():
@@ -107,9 +110,6 @@ class Replica(ReplicaState):
             case PeerLost(validator):
                 self._peers.lost.add(validator)
                 self._suspect()
-            case TransactionsWaiting():
-                if not self._has_timed_out and self._pacemaker.shorten_view_timer(self._now):
-                    self._emit(SetTimer(Timer.VIEW, self._pacemaker.deadline))
             case Started():
                 self._on_started()
             case BeaconComputed(epoch, result):
@@ -286,9 +286,12 @@ class Replica(ReplicaState):
             return
         self._safety.raise_high_qc(qc)
         self._finalize(qc)
-        self._enter(qc)
-        self._on_fc(self._certifier.find_fc(qc.view))
-        self._lead()
+        has_entered = self._enter(qc)
+        fc = self._certifier.find_fc(qc.view)
+        if fc is not None:
+            self._on_fc(fc)
+        if not has_entered:  # else it was asked whether to lead already
+            self._lead()
 
     def _on_tc(self, tc: TimeoutCertificate | None) -> None:
         if tc is not None:
@@ -313,11 +316,11 @@ class Replica(ReplicaState):
         elif self._arrivals.keep_fc(fc):
             self._want(fc.qc)
 
-    def _enter(self, certificate: EntryCertificate) -> None:
-        """R1: enter view v+1 on a certificate of view v, never otherwise; views never go back."""
+    def _enter(self, certificate: EntryCertificate) -> bool:
+        """R1: enter view v+1 on a certificate of view v, never otherwise; views never go back. Whether it has."""
         view = View(certificate.view + 1)
         if view <= self.view:
-            return
+            return False
         timed_out = isinstance(certificate, TimeoutCertificate)
         self._safety.enter(certificate)
         self._pacemaker.enter(view, self._now, timed_out=timed_out)
@@ -332,6 +335,7 @@ class Replica(ReplicaState):
             self._answer(peer)
         self._lead()
         self._suspect()
+        return True
 
     def _vote(self, block: Block) -> None:
         """R3: the vote is durable, with the block that it is for, before it leaves."""

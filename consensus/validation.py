@@ -250,7 +250,7 @@ class MessageValidator:
             raise InvalidMessage("bad_payload", f"the payload of view {leaf.view} does not match its leaf")
 
     def _check_voter(self, sender: ValidatorId, voter: ValidatorId) -> None:
-        if voter not in self._table:
+        if voter not in self._table.stakes:
             raise InvalidMessage("unknown_validator", f"voter {voter} has no stake")
         if voter != sender:
             raise InvalidMessage("wrong_sender", f"validator {sender} sent a vote of {voter}")

@@ -157,7 +157,7 @@ class Watch:
         """E2, E5. Its signature need not have been looked at."""
         voter, signed = vote.voter, SignedLeaf(vote.leaf, vote.signature)
         found = self._note_single(DoubleVote, self._votes, voter, vote.view, signed)
-        header = self._headers.get(vote.leaf)
+        header = self._headers.get(vote.leaf) if self._headers else None
         if header is not None and header.view == vote.view:
             found += self._report(UnjustifiedVote(voter, header, vote.signature))
         return found
@@ -197,8 +197,11 @@ class Watch:
 
     def note_fc(self, fc: FinalityCertificate) -> list[Evidence]:
         """E3, E4, and E2 and E5 by the QC in it."""
-        found = self.note_qc(fc.qc) + self._note_certificate(DoubleFinalize, self._finalizes, fc)
-        return found + self._find_forgotten_in(fc.view)
+        found = self.note_qc(fc.qc)
+        found += self._note_certificate(DoubleFinalize, self._finalizes, fc)
+        if self._timeouts:  # seldom
+            found += self._find_forgotten_in(fc.view)
+        return found
 
     def note_tc(self, tc: TimeoutCertificate) -> list[Evidence]:
         """E4, and E2 and E5 by the QC in it."""

@@ -329,7 +329,8 @@ class Process:
         latency = self.turn_microseconds
         if latency:
             self.slow_turns += 1
-        if turn.must_sync:
+        must_sync = turn.must_sync
+        if must_sync:
             latency += self.disk.sample_sync_latency()
         if latency:
             self._is_blocked = self._is_syncing = True
@@ -337,7 +338,7 @@ class Process:
             at = self._simulation.now + latency
             self._simulation.schedule(at, self._on_synced, self._incarnation, make_tag(KIND_SYNCED, self.id))
             return
-        if turn.must_sync:
+        if must_sync:
             self.disk.sync()
         self._release(turn.release)
 

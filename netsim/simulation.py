@@ -96,7 +96,7 @@ class Simulation:
                     self._hasher.update(buffer)
                     filled = 0
                 callback(argument)
-                if self.changed and is_done is not None:
+                if is_done is not None and self.changed:
                     self.changed = False
                     if is_done():
                         return True

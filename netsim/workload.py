@@ -129,8 +129,9 @@ class Pool:
         pending = arrived - self._oldest - len(self._decided)
         if pending <= 0:
             return False
-        proposed = self._compute_union(undecided) - self._decided
-        return pending > sum(1 for index in proposed if self._oldest <= index < arrived)
+        oldest, decided = self._oldest, self._decided
+        proposed = [index for index in self._compute_union(undecided) if oldest <= index < arrived]
+        return pending > len(proposed) - (len(decided.intersection(proposed)) if decided else 0)
 
     def accepts(self, block: Block, ancestors: Iterable[Block]) -> bool:
         """Whether every transaction is genuine and stands in the chain for the first time."""
