@@ -146,15 +146,16 @@ def compute_payload_commitment(payload: bytes) -> Commitment:
 class Block:
     """A leaf with its payload and its commitment, computed once. A value: nothing changes it.
 
-    Whoever makes one has checked that the payload matches the leaf.
+    Whoever makes one has checked that the payload matches the leaf, and may hand over the commitment if it has computed
+    that itself.
     """
 
     __slots__ = ("commitment", "leaf", "payload")
 
-    def __init__(self, leaf: Leaf, payload: bytes) -> None:
+    def __init__(self, leaf: Leaf, payload: bytes, commitment: Commitment | None = None) -> None:
         self.leaf = leaf
         self.payload = payload
-        self.commitment = compute_leaf_commitment(leaf)
+        self.commitment = compute_leaf_commitment(leaf) if commitment is None else commitment
 
     def __repr__(self) -> str:
         leaf = self.leaf

@@ -146,12 +146,13 @@ class Replica(ReplicaState):
             case Foreign(epoch):
                 self._emit(Drop(sender, "wrong_epoch", f"a message of epoch {epoch}, this is {self._context.epoch}"))
             case _:
-                self._on_message(sender, item.message)
+                self._on_message(sender, item)
 
-    def _on_message(self, sender: ValidatorId, message: SingleMessage) -> None:
+    def _on_message(self, sender: ValidatorId, item: Verified[SingleMessage]) -> None:
+        message = item.message
         match message:
             case QuorumProposal() as proposal:
-                self._on_proposal(sender, proposal)
+                self._on_proposal(sender, proposal, item.commitment)
             case TimeoutVote() as vote:
                 self._on_timeout_vote(sender, vote)
             case StatusRequest(view=view):
@@ -188,13 +189,13 @@ class Replica(ReplicaState):
         if view < self.view - 1:
             self._answer(sender)
 
-    def _on_proposal(self, sender: ValidatorId, proposal: QuorumProposal) -> None:
+    def _on_proposal(self, sender: ValidatorId, proposal: QuorumProposal, commitment: Commitment | None) -> None:
         """R3: the certificates first, then the leaf."""
         leaf = proposal.leaf
         self._peers.on_view(leaf.proposer, leaf.view)
         self._on_qc(leaf.justify_qc)
         self._on_tc(leaf.timeout_certificate)
-        block = Block(leaf, proposal.payload)
+        block = Block(leaf, proposal.payload, commitment)
         self._note_signed(leaf.view, leaf.proposer, SignedLeaf(block.commitment, proposal.signature))
         if leaf.view < self.view:
             self._on_late_block(sender, block)

@@ -50,6 +50,8 @@ class Verified(msgspec.Struct, Generic[M], frozen=True, gc=False):
     """Everything in `message` that is signed has been checked. Made in this module only."""
 
     message: M
+    commitment: Commitment | None = None
+    """Of a proposal's leaf: hashing it was part of the check, so whoever receives the proposal need not."""
 
 
 class Deferred(msgspec.Struct, frozen=True, gc=False):
@@ -109,12 +111,14 @@ class MessageValidator:
         epoch = get_epoch(message)
         if epoch is not None and epoch != self._context.epoch:
             return Foreign(epoch, message)
+        commitment: Commitment | None = None
         match message:
             case QuorumVote() | FinalizeVote():
                 self._check_voter(sender, message.voter)
                 return Deferred(message)
             case QuorumProposal():
-                if not self._check_proposal(message):
+                commitment = self._check_proposal(message)
+                if commitment is None:
                     return Unjustified(make_header(message.leaf))
             case TimeoutVote():
                 self._check_timeout(sender, message)
@@ -132,7 +136,7 @@ class MessageValidator:
                 pass
             case Snapshot():
                 raise InvalidMessage("unsolicited", "a snapshot is for a node that has no chain yet")
-        return Verified(message)
+        return Verified(message, commitment)
 
     def is_genuine(self, vote: Vote) -> bool:
         """The signature that `validate` put off."""
@@ -141,23 +145,24 @@ class MessageValidator:
         public_key = self._table.get_validator(vote.voter).public_key
         return self._context.scheme.verify(public_key, statement, vote.signature)
 
-    def _check_proposal(self, proposal: QuorumProposal) -> bool:
-        """False when all is right with it but its justification (R3c)."""
+    def _check_proposal(self, proposal: QuorumProposal) -> Commitment | None:
+        """The commitment of its leaf; None when all is right with it but its justification (R3c)."""
         leaf = proposal.leaf
         self._check_leaf(leaf)
         if leaf.justify_qc.view >= leaf.view or leaf.justify_qc.leaf != leaf.parent:
             raise InvalidMessage("bad_leaf", f"justify_qc of view {leaf.justify_qc.view} does not certify the parent")
         self._check_payload(leaf, proposal.payload)
         header = make_header(leaf)
-        self._check_signed_leaf(leaf.proposer, leaf.view, compute_header_commitment(header), proposal.signature)
+        commitment = compute_header_commitment(header)
+        self._check_signed_leaf(leaf.proposer, leaf.view, commitment, proposal.signature)
         if not header.is_justified:
-            return False
+            return None
         self.certificates.verify(leaf.justify_qc)
         if leaf.timeout_certificate is not None:
             if leaf.timeout_certificate.view != leaf.view - 1:
                 raise InvalidMessage("bad_leaf", f"TC of view {leaf.timeout_certificate.view} in view {leaf.view}")
             self.certificates.verify(leaf.timeout_certificate)
-        return True
+        return commitment
 
     def _check_signed_leaf(self, proposer: ValidatorId, view: View, leaf: Commitment, signature: bytes) -> None:
         """The signature of a proposal."""

@@ -242,9 +242,9 @@ class Watch:
     def forget_below(self, view: View) -> None:
         """L4: the window has moved. Of each validator the latest FinalizeVote is kept, whatever its view (E4)."""
         self._floor = max(self._floor, view)
-        forget_below(self._proposals, view)
-        forget_below(self._votes, view)
-        forget_below(self._timeouts, view)
+        for rolls in (self._proposals, self._votes, self._timeouts):
+            if rolls:
+                forget_below(rolls, view)
         if self._headers:
             self._headers = {leaf: header for leaf, header in self._headers.items() if header.view >= view}
         for old in tuple(self._finalizes):
