@@ -53,6 +53,21 @@ def observe(judged: Sequence[Stretch], decided_seconds: Sequence[float]) -> Prog
     return "live" if all(has_grown(stretch, decided_seconds) for stretch in judged) else "stalls"
 
 
+def foresee(judged: Sequence[Stretch], predictions: Sequence[tuple[float, str]]) -> Progress:
+    """`stalls` when arithmetic says so all through one of the stretches that are judged.
+
+    `predictions`: from when on what was predicted, in order; `any` when there is nothing to judge.
+    """
+    if not judged:
+        return "any"
+    for start, end in judged:
+        before = [progress for seconds, progress in predictions if seconds <= start][-1:]
+        within = [progress for seconds, progress in predictions if start < seconds < end]
+        if "live" not in (*before, *within):
+            return "stalls"
+    return "live"
+
+
 def judge_during(during: Progress, judged: Sequence[Stretch], decided_seconds: Sequence[float]) -> list[Line]:
     what = "progress under faults"
     if during == "any":

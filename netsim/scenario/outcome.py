@@ -110,6 +110,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     replay: str = ""
     """The command that shows it again."""
     audit_hash: str = ""
+    """Over every event: the same seed gives the same one. Empty on processes, of which nobody can say so."""
     warm_up_seconds: float = 0.0
     seconds: float = 0.0
     """In all, virtual on the simulator."""

@@ -210,7 +210,9 @@ class ScenarioRun:
             faults=tuple(records),
             marks=marks,
             figures=self._compute_figures(leaderless),
-            predicted=self._predict(judged),
+            predicted=judging.foresee(
+                judged, [(self._to_seconds(now), progress) for now, progress in self.director.predictions]
+            ),
             observed=judging.observe(judged, decided),
             replay=f"sequencer chaos run {self.scenario.name} --seed {self.scenario.seed} --runtime simulator",
             audit_hash=cluster.audit_hash,
@@ -288,18 +290,6 @@ class ScenarioRun:
         figures["messages"] = float(self.cluster.wire.messages)
         figures["events"] = float(self.cluster.simulation.events)
         return figures
-
-    def _predict(self, judged: Sequence[judging.Stretch]) -> str:
-        """`stalls` when arithmetic says so all through one of the stretches that are judged."""
-        if not judged:
-            return "any"
-        changes = [(self._to_seconds(now), progress) for now, progress in self.director.predictions]
-        for start, end in judged:
-            before = [progress for seconds, progress in changes if seconds <= start][-1:]
-            within = [progress for seconds, progress in changes if start < seconds < end]
-            if "live" not in (*before, *within):
-                return "stalls"
-        return "live"
 
     def _to_seconds(self, now: int) -> float:
         return (now - self.start) / 1e6

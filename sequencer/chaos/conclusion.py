@@ -99,9 +99,10 @@ class Conclusion:
             faults=tuple(self._records),
             marks=self._marks,
             figures=self._compute_figures(),
-            predicted=self._predict(),
+            predicted=judging.foresee(
+                self._judged, [(self._seconds(moment), progress) for moment, progress in self._injector.predictions]
+            ),
             observed=judging.observe(self._judged, self._decided),
-            audit_hash=self._chain[-1].hash if self._chain else "",
             warm_up_seconds=facts.steady_at - facts.begun_at,
             seconds=facts.ended_at - facts.begun_at,
             timeline=self._make_timeline(),
@@ -174,18 +175,6 @@ class Conclusion:
             if event.seconds > happening.start and event.view > happening.view and event.node not in hit:
                 return event.seconds - happening.start
         return None
-
-    def _predict(self) -> str:
-        """`stalls` when arithmetic says so all through one of the stretches that are judged."""
-        if not self._judged:
-            return "any"
-        changes = [(self._seconds(moment), progress) for moment, progress in self._injector.predictions]
-        for start, end in self._judged:
-            before = [progress for seconds, progress in changes if seconds <= start][-1:]
-            within = [progress for seconds, progress in changes if start < seconds < end]
-            if "live" not in (*before, *within):
-                return "stalls"
-        return "live"
 
     def _count_marks(self) -> dict[str, int]:
         stage, observer, chain = self._stage, self._stage.observer, self._chain
