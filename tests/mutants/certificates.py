@@ -71,8 +71,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "R4",
         "the signatures that were put off are never looked at",
         TALLY,
-        "if vote.voter in tally.genuine or self._is_genuine(vote):",
-        "if vote.voter in tally.genuine or vote:",
+        "                if not self._is_genuine(vote):\n                    self._remove(tally, vote)\n",
+        "                if not vote:\n                    self._remove(tally, vote)\n",
         near=("tests/consensus/test_tally.py",),
     ),
     plant(

@@ -28,8 +28,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "S2",
         "who leads is computed from the ledger before the parent",
         "consensus/proposals.py",
-        "        return self._schedule.leader(view, parent.leaf, self._chain.get_ledger(parent.commitment))\n",
-        "        return self._schedule.leader(view, parent.leaf, self._chain.ledger)\n",
+        "        leader = self._schedule.leader(view, parent.leaf, self._chain.get_ledger(parent.commitment))\n",
+        "        leader = self._schedule.leader(view, parent.leaf, self._chain.ledger)\n",
         near=LEADS,
     ),
     plant(

@@ -59,8 +59,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "L2",
         "a leader that was lost before its turn came is waited for",
         REPLICA,
-        "        self._lead()\n        self._suspect()\n\n    def _vote",
-        "        self._lead()\n\n    def _vote",
+        "        self._lead()\n        self._suspect()\n        return True\n",
+        "        self._lead()\n        return True\n",
         near=NEAR,
     ),
     plant(

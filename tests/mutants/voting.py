@@ -172,8 +172,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "R5",
         "the next view is entered first: its lost leader is timed out at once, which forbids the FinalizeVote",
         REPLICA,
-        "        self._finalize(qc)\n        self._enter(qc)\n",
-        "        self._enter(qc)\n        self._finalize(qc)\n",
+        "        self._finalize(qc)\n        has_entered = self._enter(qc)\n",
+        "        has_entered = self._enter(qc)\n        self._finalize(qc)\n",
         near=("tests/paper/test_recovery.py", *NEAR),
     ),
     plant(
@@ -235,8 +235,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "R1",
         "an old certificate takes a replica back to an old view",
         REPLICA,
-        "        if view <= self.view:\n            return\n",
-        "        if view == self.view:\n            return\n",
+        "        if view <= self.view:\n            return False\n",
+        "        if view == self.view:\n            return False\n",
         near=NEAR,
     ),
     plant(
