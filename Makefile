@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test setup lint lock bench clean
+.PHONY: demo test setup lint lock bench chaos mutants clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -14,13 +14,20 @@ help: ## show this list
 demo: $(STAMP) ## real transactions and a killed leader; then a cheat, a dead leader and a dead committee
 	@$(BIN)/python -m examples.demo
 
-test: $(STAMP) lint ## linters, type checker and the whole test suite
+test: $(STAMP) lint ## linters, type checker, 500 drawn scenarios and the whole test suite
+	$(BIN)/sequencer fuzz --seeds 500
 	$(BIN)/pytest -n 2 --dist worksteal tests
 
 lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+chaos: $(STAMP) ## the seven stock scenarios on real processes, four minutes
+	$(BIN)/sequencer chaos run all
+
+mutants: $(STAMP) ## plant every mutant, and write docs/mutants.md anew; hours
+	$(BIN)/python -m tests.mutants
 
 bench: $(STAMP) ## every benchmark, each prints what it measured
 	$(BIN)/python -m benchmarks
