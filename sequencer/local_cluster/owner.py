@@ -5,6 +5,7 @@ import select
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Final, Self
 
 import msgspec
@@ -15,18 +16,23 @@ from sequencer.local_cluster.protocol import Reply, Request
 REPLY_SECONDS: Final = 30.0
 """For one answer. The first one waits for imports: half a second on an idle machine."""
 _READ_BYTES: Final = 65_536
+_ROOT: Final = Path(__file__).parents[2]
+"""Where the packages lie."""
 
 
 class ForkServerProcess:
     """A fork server of one's own. Requests may come from any thread; each waits for its answer."""
 
     def __init__(self) -> None:
+        # The same code as here, and nothing from the working directory: it may hold a stat.py of somebody's own.
+        path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         # A session of its own: Ctrl-C in the terminal reaches the owner alone, who then drains the nodes.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "sequencer.local_cluster.fork_server"],
+            [sys.executable, "-P", "-m", "sequencer.local_cluster.fork_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
+            env=os.environ | {"PYTHONPATH": path},
         )
         self._decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
         self._buffer = b""
