@@ -88,9 +88,10 @@ class Chain:
             if leaf.ledger != self.ledger.commitment:
                 raise InvariantViolation(f"{block} was decided on another ledger than the one computed here")
             after = self._ledgers.get(block.commitment) or apply_leaf(self.ledger, parent.leaf, leaf, self._parameters)
-            changes = describe_changes(self.ledger, after, leaf.view - parent.leaf.view - 1)
-            if changes:
-                told.append((leaf.height, tuple(changes)))
+            if after is not self.ledger:
+                changes = describe_changes(self.ledger, after, leaf.view - parent.leaf.view - 1)
+                if changes:
+                    told.append((leaf.height, tuple(changes)))
             self.tip, self.ledger_before, self.ledger = block, self.ledger, after
         kept: dict[Commitment, Block] = {}
         for commitment, block in self._blocks.items():  # parents stand before their children

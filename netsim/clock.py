@@ -90,7 +90,7 @@ class Timers:
         the deadline has moved on, it is put back to where the deadline is by now.
         """
         simulation = self._simulation
-        at = self.compute_true_time(deadline)
+        at = deadline if self.clock is None else self.clock.compute_true_time(deadline)
         if at is None:
             self._pending[timer] = (deadline, None)
             return

@@ -22,6 +22,8 @@ _REMEMBERED_MAX = 10_000
 """Certificates known to be right. Forgetting costs another verification, nothing else."""
 _STATEMENTS_MAX = 1_000
 """Statements of which signatures are known to be right."""
+_BITMAPS_MAX = 1_000
+"""Bitmaps that have been read: among few nodes the same signers stand behind nearly everything."""
 
 
 class Certificates(Observer):
@@ -35,6 +37,8 @@ class Certificates(Observer):
         self._verified: dict[Certificate, None] = {}
         self._signatures: dict[bytes, dict[bytes, bytes]] = {}
         """By statement, then by public key: those that have been verified."""
+        self._quorums: dict[tuple[int, bytes], list[bytes]] = {}
+        """By epoch and bitmap: the signers' keys, of those bitmaps that have more than two thirds of the stake."""
         self.verified = 0
 
     def add_epoch(self, start: EpochStart) -> None:
@@ -96,18 +100,7 @@ class Certificates(Observer):
 
     def _check_stake(self, certificate: Certificate, stated: bytes | list[bytes]) -> None:
         """`stated` is one statement for all signers, or one for each."""
-        signed = total = 0
-        signers: list[bytes] = []
-        members, bits = self._members[certificate.epoch], int.from_bytes(certificate.signers, "little")
-        if len(certificate.signers) != (len(members) + 7) // 8 or bits >> len(members):
-            raise Violation("P4", f"{certificate.signers.hex()!r} are no signers for {len(members)} validators")
-        for position, (public_key, stake) in enumerate(members):
-            total += stake
-            if bits >> position & 1:
-                signed += stake
-                signers.append(public_key)
-        if 3 * signed <= 2 * total:
-            raise Violation("P2", f"{signed} of {total} stake behind {type(certificate).__name__}({certificate.view})")
+        signers = self._quorums.get((certificate.epoch, certificate.signers)) or self._find_quorum(certificate)
         if isinstance(stated, bytes):
             known = self._signatures.get(stated, {})
             genuine = [known.get(public_key, b"") for public_key in signers]
@@ -121,6 +114,25 @@ class Certificates(Observer):
             signature = certificate.proof[number * size : (number + 1) * size]
             if not self._is_genuine(public_key, statement, signature):
                 raise Violation("P2", f"a forged signature in {type(certificate).__name__}({certificate.view})")
+
+    def _find_quorum(self, certificate: Certificate) -> list[bytes]:
+        """Keys of the signers. Raises `Violation` when the bitmap is not in its only form, or has too little stake."""
+        signed = total = 0
+        signers: list[bytes] = []
+        members, bits = self._members[certificate.epoch], int.from_bytes(certificate.signers, "little")
+        if len(certificate.signers) != (len(members) + 7) // 8 or bits >> len(members):
+            raise Violation("P4", f"{certificate.signers.hex()!r} are no signers for {len(members)} validators")
+        for position, (public_key, stake) in enumerate(members):
+            total += stake
+            if bits >> position & 1:
+                signed += stake
+                signers.append(public_key)
+        if 3 * signed <= 2 * total:
+            raise Violation("P2", f"{signed} of {total} stake behind {type(certificate).__name__}({certificate.view})")
+        if len(self._quorums) >= _BITMAPS_MAX:
+            self._quorums.clear()
+        self._quorums[certificate.epoch, certificate.signers] = signers
+        return signers
 
     def _is_genuine(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
         remembered = self._signatures.get(statement)
