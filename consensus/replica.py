@@ -279,7 +279,7 @@ class Replica(ReplicaState):
 
     def _on_qc(self, qc: QuorumCertificate) -> None:
         """R5, then R1: raise `high_qc`, finalize if the leaf is here, then enter the next view."""
-        if qc.view < self.tip.leaf.view:
+        if qc.view < self.chain.tip.leaf.view:
             return
         if qc.leaf not in self.chain:  # also when the QC is known: bounded buffers may have lost the leaf since
             self._want(qc)
@@ -331,7 +331,7 @@ class Replica(ReplicaState):
         self._emit(EnteredView(view, self.leader, timed_out))
         self._persist()
         self._emit(SetTimer(Timer.VIEW, self._pacemaker.start_view_timer(self._now)))
-        self._certifier.forget_below(self._oldest_view)
+        self._move_window()
         for peer in self._peers.get_behind(View(certificate.view - 1)):
             self._answer(peer)
         self._lead()
@@ -346,7 +346,7 @@ class Replica(ReplicaState):
     def _finalize(self, qc: QuorumCertificate) -> None:
         """R5: once per view, never after a timeout of a view ≥ v; the leaf and its payload are here."""
         block = self.chain.get(qc.leaf)
-        if block is None or qc.view <= self.tip.leaf.view:
+        if block is None or qc.view <= self.chain.tip.leaf.view:
             return
         voted = self._safety.record.last_vote
         is_stored = voted is not None and voted.leaf == block.commitment
@@ -463,8 +463,13 @@ class Replica(ReplicaState):
             self.epoch_proof = EpochProof(fc, tuple(closing))
             self._safety.retire()
             return
-        self._certifier.forget_below(self._oldest_view)
+        self._move_window()
         self._on_blocks(self._arrivals.on_decide())
+
+    def _move_window(self) -> None:
+        """L4: the view or the tip has risen."""
+        self._oldest_view = self._compute_oldest_view()
+        self._certifier.forget_below(self._oldest_view)
 
     def _want(self, qc: QuorumCertificate) -> None:
         blocks = self._arrivals.want(qc, self._now)

@@ -55,6 +55,8 @@ class ReplicaState:
         self.view = self._pacemaker.view
         """The current view; `_enter` moves it."""
         self._view_window = context.parameters.view_window
+        self._oldest_view = self._compute_oldest_view()
+        """Votes of lower views are of no use. `_move_window` moves it; every vote is held against it."""
         self._now = Microseconds(0)
         self._effects: list[Effect] = []
 
@@ -105,10 +107,10 @@ class ReplicaState:
         """Nothing more is to be begun in this view: it has timed out here, or its QC is being handled right now, or the
         epoch is over.
         """
-        return self._has_timed_out or self.high_qc.view >= self.view or self.epoch_proof is not None
+        record, view = self._safety.record, self.view
+        return record.timed_out_view >= view or record.high_qc.view >= view or self.epoch_proof is not None
 
-    @property
-    def _oldest_view(self) -> View:
+    def _compute_oldest_view(self) -> View:
         """L4: nothing below the last decided view or the window is needed."""
         decided, in_window = self.chain.tip.leaf.view, self.view - self._view_window
         return decided if decided >= in_window else View(in_window)
