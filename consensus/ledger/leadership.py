@@ -36,7 +36,11 @@ class LedgerSchedule:
         )
 
     def _rotate(self, view: View, ledger: Ledger) -> ValidatorId:
-        """S2: by view, in a stake-weighted order; the turn of a benched or jailed member goes to the next one."""
+        """S2: by view, in a stake-weighted order; the turn of a benched or jailed member goes to the next one.
+
+        S3: of a committee that has none left it goes to everyone who is free, in turn: a leaf without a skipped view is
+        what ends the fallback, so a dead committee must not cost one for each.
+        """
         cycle = ledger.cycle
         start = view % len(cycle)
         if not ledger.sidelined:
@@ -45,7 +49,8 @@ class LedgerSchedule:
             validator = cycle[(start + step) % len(cycle)]
             if validator not in ledger.sidelined:
                 return validator
-        return cycle[start]
+        free = [validator for validator in sorted(ledger.records) if validator not in ledger.sidelined]
+        return free[view % len(free)] if free else cycle[start]
 
     def _last_resort(self, turn: int, ledger: Ledger) -> ValidatorId:
         """S4: all validators in turn, benched and jailed ones last but never left out."""

@@ -210,6 +210,29 @@ def test_s5_the_lead_goes_back_after_enough_leaves_without_a_skipped_view(apart:
     assert set(apart.proposers[-6:]) == set(primary)
 
 
+def test_s5_a_fallback_committee_that_is_dead_gives_the_lead_back_too(apart: Story) -> None:
+    """S3: others take the turns of the benched. Else every leaf would cost a few views until the epoch is over."""
+    primary, fallback = apart.state.primary, apart.state.fallback
+    apart.lead(1, dead=[*primary, *fallback])
+    assert apart.state.mode.is_fallback
+    apart.lead(60, dead=fallback)
+    assert not apart.state.mode.is_fallback
+    assert sum(apart.skipped[-20:]) == 0
+    assert set(apart.proposers[-20:]) == set(primary)
+
+
+def test_s3_a_single_benched_member_of_the_fallback_leaves_its_turns_to_everyone() -> None:
+    """The usual case with four validators: the fallback committee is one, and that one is dead."""
+    story = Story(Lab((1,) * 4, leadership=LeadershipParameters(primary_size=3, fallback_size=1)))
+    (alone,) = story.state.fallback
+    story.lead(1, dead=story.state.primary)
+    assert story.state.mode.is_fallback
+    story.lead(60, dead=[alone])
+    assert not story.state.mode.is_fallback
+    assert sum(story.skipped[1:]) < 30, "it is tried after 2, 4, 8 and 16 turns"
+    assert {story.proposers.count(member) >= 10 for member in story.state.primary} == {True}
+
+
 def test_s5_a_skipped_view_starts_the_count_anew(apart: Story) -> None:
     apart.lead(1, dead=apart.state.primary)
     apart.lead(APART.handback_after - 1)
