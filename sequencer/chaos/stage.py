@@ -1,6 +1,7 @@
 """The cluster under test: who leads it now, which processes and links are broken, and by whom.
 
-What somebody holds down or frozen is started or thawed when nobody holds it any more.
+What somebody holds down or frozen is started or thawed when nobody holds it any more. Taking hold is not cancelled half
+way, where it could not be undone.
 """
 
 from collections import defaultdict
@@ -110,16 +111,18 @@ class Stage:
         """SIGKILL, all in the same moment. How many were running."""
         killed = [name for name in names if self.is_meant_to_run(name)]
         for name in names:
-            self.down[name].add(id(holder))
+            self._note_down(name, holder)
         self._note(killed, "end")
-        await trio.to_thread.run_sync(partial(self.cluster.kill, *killed))
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(partial(self.cluster.kill, *killed))
         return len(killed)
 
     async def drain(self, name: str, holder: object) -> int:
         """SIGTERM, until the process has ended."""
         was_running = self.is_meant_to_run(name)
-        self.down[name].add(id(holder))
-        await trio.to_thread.run_sync(self.cluster.stop, name)
+        self._note_down(name, holder)
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self.cluster.stop, name)
         self._note([name], "end")
         return int(was_running)
 
@@ -136,15 +139,22 @@ class Stage:
             self.down[name].discard(id(holder))
 
     async def freeze(self, names: Sequence[str], holder: object) -> int:
+        """SIGSTOP. How many were running freely; a node that does not run is left alone."""
+        free = [name for name in names if self.is_meant_to_run(name) and not self.frozen[name]]
         for name in names:
-            self.frozen[name].add(id(holder))
-            await trio.to_thread.run_sync(self.cluster.pause, name)
-        self.pauses += len(names)
-        self._note(names, "freeze")
-        return len([name for name in names if self.is_meant_to_run(name)])
+            if self.is_meant_to_run(name):
+                self.frozen[name].add(id(holder))
+        with trio.CancelScope(shield=True):
+            for name in free:
+                await trio.to_thread.run_sync(self.cluster.pause, name)
+        self.pauses += len(free)
+        self._note(free, "freeze")
+        return len(free)
 
     async def thaw(self, names: Sequence[str], holder: object) -> None:
         for name in names:
+            if id(holder) not in self.frozen[name]:
+                continue
             self.frozen[name].discard(id(holder))
             if not self.frozen[name]:
                 await trio.to_thread.run_sync(self.cluster.resume, name)
@@ -155,6 +165,11 @@ class Stage:
         sight = self.observer.sights[name]
         with trio.move_on_after(READY_SECONDS):
             await self.observer.wait_for(lambda: sight.answered_at > asked and bool(sight.status.get("ready")))
+
+    def _note_down(self, name: str, holder: object) -> None:
+        """The process that comes after this one is not frozen."""
+        self.down[name].add(id(holder))
+        self.frozen[name].clear()
 
     def _note(self, names: Iterable[str], what: str) -> None:
         self.events += [(trio.current_time(), name, what) for name in names]
