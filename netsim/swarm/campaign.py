@@ -53,7 +53,9 @@ FLOORS: Final[dict[str, float]] = {
     "operations": 0.02,
     "writes_lost": 0.01,
 }
-"""Mark -> how often a seed must reach it on average. A campaign that stays below has not tested what it says."""
+"""Mark -> how often a seed must reach it on average, a few times less than it does. A campaign that stays below has not
+tested what it says; what is so rare that a short one may miss it is demanded of long ones only.
+"""
 UNFELT_SHARE_MAX: Final = 0.1
 """Seeds none of whose faults did anything, such as a clog of links on which nobody spoke."""
 FLOORS_FROM_SEEDS: Final = 400
@@ -111,7 +113,7 @@ class Campaign:
         """Marks that were reached too seldom, each with the numbers; none in a campaign too short to say."""
         if self.seeds < FLOORS_FROM_SEEDS:
             return []
-        due = {mark: max(1, round(floor * self.seeds)) for mark, floor in FLOORS.items()}
+        due = {mark: int(floor * self.seeds) for mark, floor in FLOORS.items()}
         low = [
             f"{mark}: {self.marks[mark]:,} in {self.seeds:,} seeds, at least {least:,} are due"
             for mark, least in due.items()
