@@ -4,9 +4,8 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,6 +13,7 @@ import typer
 
 from sequencer.cli.outcomes import choose_code, show_outcomes, write_page
 from sequencer.cli.output import OutputFormat, OutputOption, make_console, print_json, print_rows, talk
+from sequencer.cli.workers import open_workers
 from sequencer.failures import CommandError, ExitCode
 
 if TYPE_CHECKING:
@@ -55,22 +55,36 @@ def fuzz(
 ) -> None:
     if context.invoked_subcommand is not None:
         return
-    from netsim.swarm.campaign import run_campaign
+    from netsim.swarm.campaign import Campaign, run_campaign
 
     started = time.monotonic()
+    campaign, is_interrupted = Campaign(), False
+
+    def on_result(so_far: "Campaign", result: "SeedResult") -> None:
+        nonlocal campaign
+        campaign = so_far
+        if so_far.failed and so_far.failed[-1] is result and len(so_far.failed) <= FAILED_KEPT_MAX:
+            _keep_failed(result, nodes, out)
+        show(so_far, result)
 
     def is_over(campaign: "Campaign") -> bool:
         is_late = minutes is not None and time.monotonic() - started > minutes * 60
         return is_late or (fail_fast and bool(campaign.failed))
 
     workers = jobs or os.cpu_count() or 1
-    with _open_executor(workers, scheduler) as executor, _show_progress(seeds) as on_result:
-        campaign = run_campaign(
-            first, seeds, executor, workers=workers, nodes=nodes, is_over=is_over, on_result=on_result
-        )
+    try:
+        with _open_executor(workers, scheduler) as executor, _show_progress(seeds) as show:
+            campaign = run_campaign(
+                first, seeds, executor, workers=workers, nodes=nodes, is_over=is_over, on_result=on_result
+            )
+    except KeyboardInterrupt:
+        is_interrupted = True
     seconds = time.monotonic() - started
     _print_summary(campaign, seconds, output)
-    _keep_failed(campaign, nodes, out)
+    _tell_failed(campaign, out)
+    if is_interrupted:
+        talk(f"interrupted after {campaign.seeds:,} seeds")
+        raise typer.Exit(ExitCode.INTERRUPTED)
     _end(campaign, is_whole=campaign.seeds == seeds)
 
 
@@ -149,8 +163,8 @@ def _load(subject: str, nodes: int | None) -> "Scenario":
 @contextmanager
 def _open_executor(jobs: int, scheduler: str | None) -> "Iterator[Executor]":
     if scheduler is None:
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            yield pool
+        with open_workers(jobs) as workers:
+            yield workers
         return
     try:
         from distributed import Client
@@ -239,16 +253,22 @@ def _print_summary(campaign: "Campaign", seconds: float, output: OutputFormat) -
         talk(f"too seldom: {line}")
 
 
-def _keep_failed(campaign: "Campaign", nodes: int | None, out: Path) -> None:
+def _name_failed(result: "SeedResult", out: Path) -> Path:
+    return out / f"seed-{result.seed}.toml"
+
+
+def _keep_failed(result: "SeedResult", nodes: int | None, out: Path) -> None:
+    """As soon as it is known: a long campaign may be ended before its time."""
     from netsim.scenario.files import write_scenario
     from netsim.swarm.scenarios import sample_scenario
 
-    if not campaign.failed:
-        return
     out.mkdir(parents=True, exist_ok=True)
+    write_scenario(_name_failed(result, out), sample_scenario(result.seed, nodes))
+
+
+def _tell_failed(campaign: "Campaign", out: Path) -> None:
     for result in campaign.failed[:FAILED_KEPT_MAX]:
-        file = out / f"seed-{result.seed}.toml"
-        write_scenario(file, sample_scenario(result.seed, nodes))
+        file = _name_failed(result, out)
         talk(f"seed {result.seed}, {result.nodes} nodes: {result.failures[0]}")
         talk(f"  replay: sequencer fuzz replay {file}    make it small: sequencer fuzz shrink {file}")
 
@@ -262,10 +282,10 @@ def _end(campaign: "Campaign", *, is_whole: bool) -> None:
             f"{len(campaign.inconclusive)} seeds have shown nothing, the first is {first.seed}: {first.failures[0]}",
             ExitCode.INCONCLUSIVE,
         )
+    if campaign.find_low_floors():
+        raise CommandError("all seeds passed, but the campaign has not reached what it must", ExitCode.INCONCLUSIVE)
     if not is_whole:
         talk(f"time was up after {campaign.seeds:,} seeds; all of them passed")
-    elif campaign.find_low_floors():
-        raise CommandError("all seeds passed, but the campaign has not reached what it must", ExitCode.INCONCLUSIVE)
 
 
 def _describe_size(scenario: "Scenario") -> str:

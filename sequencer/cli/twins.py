@@ -2,18 +2,17 @@
 
 import os
 import shlex
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from sequencer.cli.output import OutputFormat, OutputOption, make_console, print_json, print_rows, talk
+from sequencer.cli.workers import open_workers
 from sequencer.failures import CommandError, ExitCode
 
 if TYPE_CHECKING:
@@ -101,27 +100,18 @@ def _run_here(space: "Space", seed: int, chunks: Sequence["Chunk"]) -> Iterator[
 
 
 def _run_on_processes(space: "Space", seed: int, chunks: Sequence["Chunk"], jobs: int) -> Iterator["Summary"]:
-    """Processes that are started anew, because one that is forked off beside threads may hang."""
     from netsim.twins.campaign import Summary, run_chunk
 
     left = iter(chunks)
     pending: set[Future[Summary]] = set()
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_ignore_interrupts) as executor:
-        try:
-            while True:
-                room = jobs * (1 + _QUEUED_PER_JOB) - len(pending)
-                pending |= {executor.submit(run_chunk, space, seed, chunk) for chunk in islice(left, room)}
-                if not pending:
-                    return
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    """Whoever started the campaign is told; it ends its processes itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with open_workers(jobs) as executor:
+        while True:
+            room = jobs * (1 + _QUEUED_PER_JOB) - len(pending)
+            pending |= {executor.submit(run_chunk, space, seed, chunk) for chunk in islice(left, room)}
+            if not pending:
+                return
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
 
 
 def _replay(space: "Space", number: int, seed: int) -> None:

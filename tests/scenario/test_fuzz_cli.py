@@ -1,18 +1,24 @@
 """`sequencer fuzz` as somebody types it: a campaign, a replay, and a failing scenario made small."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from netsim.scenario.files import read_scenario
 from netsim.scenario.model import Shape
 from netsim.scenario.simulated import run_scenario
-from netsim.swarm.campaign import run_seed
+from netsim.swarm import campaign as campaigns
+from netsim.swarm.campaign import FLOORS_FROM_SEEDS, Campaign, SeedResult, run_seed
 from netsim.swarm.fixture import Fixture, read_fixture
+from netsim.swarm.scenarios import sample_scenario
+from sequencer.cli.fuzz import _end
 from sequencer.cli.main import app
-from sequencer.failures import CommandError
+from sequencer.failures import CommandError, ExitCode
+from tests.scenario.test_swarm import make_result
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.json"))
 FAILING = """
@@ -65,6 +71,32 @@ def test_a_campaign_tells_what_it_has_reached(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_an_interrupted_campaign_keeps_and_tells_what_it_has_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(*_: object, on_result: Callable[[Campaign, SeedResult], None], **__: object) -> Campaign:
+        campaign = Campaign()
+        for result in map(make_result, (6, 7)):
+            campaign.add(result)
+            on_result(campaign, result)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(campaigns, "run_campaign", break_off)
+    told = json.loads(run("--out", tmp_path, "-o", "json", code=ExitCode.INTERRUPTED))
+    assert (told["seeds"], [failed["seed"] for failed in told["failed"]]) == (2, [7])
+    assert read_scenario(tmp_path / "seed-7.toml") == sample_scenario(7)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_campaign_that_has_reached_nothing_is_no_success_however_it_ended(is_whole: bool) -> None:
+    campaign = Campaign()
+    for _ in range(FLOORS_FROM_SEEDS):
+        campaign.add(msgspec.structs.replace(make_result(1), marks={}))
+    with pytest.raises(CommandError, match="has not reached what it must") as told:
+        _end(campaign, is_whole=is_whole)
+    assert told.value.exit_code is ExitCode.INCONCLUSIVE
+
+
 def test_a_campaign_runs_on_a_dask_cluster(tmp_path: Path) -> None:
     """The same seeds, on workers that somebody else has started."""
     from distributed import LocalCluster
