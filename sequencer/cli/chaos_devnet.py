@@ -142,7 +142,9 @@ def heal(home: HomeOption = DEFAULT_HOME) -> None:
             talk(f"{node.config.validator} goes on")
     try:
         reply = ask(home, Heal())
-    except CommandError:
+    except CommandError as error:
+        if error.exit_code is not ExitCode.UNREACHABLE:
+            raise
         talk("links are whole: this devnet runs without --chaos")
         return
     for order in reply.orders if isinstance(reply, State) else ():
@@ -160,7 +162,9 @@ def status(home: HomeOption = DEFAULT_HOME, output: OutputOption = OutputFormat.
         reply = ask(home, Look())
         orders = reply.orders if isinstance(reply, State) else ()
         has_proxies = True
-    except CommandError:
+    except CommandError as error:
+        if error.exit_code is not ExitCode.UNREACHABLE:
+            raise
         orders, has_proxies = (), False
     if output is OutputFormat.JSON:
         print_json(

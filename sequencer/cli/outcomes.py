@@ -133,7 +133,7 @@ def _show_all(outcomes: "Sequence[Outcome]") -> None:
                 ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count),
                 _find_worst(runs, "new_leader_seconds_max"),
                 _find_worst(runs, "first_decide_seconds"),
-                int(sum(outcome.figures.get("transactions_acknowledged", 0) for outcome in runs)),
+                sum(map(_count_final, runs)),
                 int(sum(outcome.figures.get("transactions_lost", 0) for outcome in runs)),
             )
         )
@@ -147,6 +147,13 @@ def _show_all(outcomes: "Sequence[Outcome]") -> None:
         f"\n{len(outcomes)} runs, {minutes:.1f} minutes under chaos: {unsafe} with a violation of safety, "
         f"{lost} acknowledged transactions lost"
     )
+
+
+def _count_final(outcome: "Outcome") -> int:
+    """Transactions that clients were told of, or on the simulator those that were submitted in time and decided."""
+    figures = outcome.figures
+    decided = figures.get("transactions_submitted", 0) - figures.get("transactions_lost", 0)
+    return int(figures.get("transactions_acknowledged", decided))
 
 
 def _find_worst(runs: "Sequence[Outcome]", figure: str) -> float | None:

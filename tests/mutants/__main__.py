@@ -35,7 +35,11 @@ def main() -> int:
         for mutant in mutants:
             print(f"{mutant.name:45} {mutant.rule:4} {mutant.story}")
         return 0
-    chosen = options.layers.split(",") if options.layers else [layer.name for layer in LAYERS]
+    names = [layer.name for layer in LAYERS]
+    chosen = options.layers.split(",") if options.layers else names
+    strange = [name for name in chosen if name not in names]
+    if strange:
+        parser.error(f"no layer is called {', '.join(strange)}; there are {', '.join(names)}")
     layers = [layer for layer in LAYERS if layer.name in chosen]
     results = Results(options.results)
     known = results.load(CATALOGUE)
