@@ -60,6 +60,15 @@ MUTANTS: tuple[Mutant, ...] = (
         near=LEADS,
     ),
     plant(
+        "benched-committee-keeps-its-turns",
+        "S3",
+        "where a whole committee is benched nobody takes its turns, and a dead fallback never gives the lead back",
+        LEADERSHIP,
+        "        return free[view % len(free)] if free else cycle[start]\n",
+        "        return cycle[start]\n",
+        near=LEADS,
+    ),
+    plant(
         "fallback-too-late",
         "S4",
         "the fallback committee takes over one view later than it should",
