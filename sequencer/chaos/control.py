@@ -189,7 +189,9 @@ class ChaosThread:
 
 
 def ask(home: Path, request: Request) -> Reply:
-    """Send an order to the devnet that runs from this home. Raises `CommandError` when none with proxies does."""
+    """Send an order to the devnet that runs from this home. Raises `CommandError`: unreachable when none with proxies
+    does.
+    """
     path = home / CHAOS_SOCKET
     try:
         with _reach(path) as reachable, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -198,6 +200,10 @@ def ask(home: Path, request: Request) -> Reply:
             connection.sendall(msgspec.json.encode(request) + b"\n")
             with connection.makefile("rb") as answer:
                 reply: Reply = msgspec.json.decode(answer.readline(), type=Reply)
+    except TimeoutError as error:
+        raise CommandError(
+            f"the devnet in {home} does not answer within {ANSWER_SECONDS:g} s. See what its terminal says and try again"
+        ) from error
     except (OSError, msgspec.DecodeError) as error:
         raise CommandError(
             f"no devnet with proxies between its nodes runs from {home}: start one with `sequencer devnet --chaos`, or "
