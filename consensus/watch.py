@@ -12,7 +12,7 @@ is reported that a ledger would refuse. A forgery accuses nobody; where it compe
 | E5 | a QuorumVote or QC is for a leaf whose header R3c forbids to vote for, on its face |
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -46,6 +46,10 @@ from consensus.stake_table import StakeTable
 from consensus.tally import forget_below
 from consensus.types import Commitment, Epoch, NetworkId, ValidatorId, View
 
+OLD_FINALIZES_MAX: Final = 16
+"""FinalizeVotes of a validator below the window that are kept before their signatures are looked at: whoever is late in
+every view costs one verification in so many views.
+"""
 CERTIFICATES_MAX: Final = 4
 """Certificates of one kind and view that are kept. Honest quorums make certificates of one leaf."""
 HEADER_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -146,7 +150,8 @@ class Watch:
         self._finalizes: dict[View, _LeafRoll] = {}
         self._timeouts: dict[View, _TimeoutRoll] = {}
         self._headers: dict[Commitment, LeafHeader] = {}
-        self._latest_finalize: dict[ValidatorId, View] = {}
+        self._old_finalizes: dict[ValidatorId, list[View]] = {}
+        """Of each validator the views below the window whose FinalizeVotes are kept, in ascending order."""
         self._reported: set[tuple[ValidatorId, type[Evidence], View | None]] = set()
 
     def note_proposal(self, proposer: ValidatorId, view: View, signed: SignedLeaf) -> list[Evidence]:
@@ -168,8 +173,6 @@ class Watch:
         if view < self._floor or voter not in self._stakes:
             return []
         found = self._note_single(DoubleFinalize, self._finalizes, voter, view, SignedLeaf(vote.leaf, vote.signature))
-        if view > self._latest_finalize.get(voter, -1):
-            self._latest_finalize[voter] = view
         if self._timeouts:  # seldom
             found += self._find_forgotten_in(view, voter)
         return found
@@ -240,22 +243,15 @@ class Watch:
         return self._report(evidence)
 
     def forget_below(self, view: View) -> None:
-        """L4: the window has moved. Of each validator the latest FinalizeVote is kept, whatever its view (E4)."""
-        self._floor = max(self._floor, view)
+        """L4: the window has moved. Each validator's latest genuine FinalizeVote is kept, whatever its view (E4)."""
+        former, self._floor = self._floor, max(self._floor, view)
         for rolls in (self._proposals, self._votes, self._timeouts):
             if rolls:
                 forget_below(rolls, view)
         if self._headers:
             self._headers = {leaf: header for leaf, header in self._headers.items() if header.view >= view}
-        for old in tuple(self._finalizes):
-            if old >= view:
-                continue
-            single = self._finalizes[old].single
-            latest = {voter: signed for voter, signed in single.items() if self._latest_finalize[voter] == old}
-            if latest:
-                self._finalizes[old] = _LeafRoll(latest)
-            else:
-                del self._finalizes[old]
+        for old in sorted(known for known in self._finalizes if former <= known < view):
+            self._keep_finalizes(old)
 
     def __len__(self) -> int:
         """Statements, certificates and headers that are kept."""
@@ -341,6 +337,38 @@ class Watch:
                 ForgottenFinalize(signer, self._epoch, finalized, signed, timed_out, high_qc_view, signature)
             )
         ]
+
+    def _keep_finalizes(self, old: View) -> None:
+        """Nobody erases a proof by a later vote whose signature is none: a vote makes way for one that is genuine.
+
+        What an FC holds is genuine. Others are looked at when a validator has some more of them, newest first.
+        """
+        roll = self._finalizes[old]
+        certified = [(leaf, shut.signatures) for leaf, shut in roll.certificates]
+        roll.certificates = []
+        for voter, signed in tuple(roll.single.items()):
+            kept = self._old_finalizes.setdefault(voter, [])
+            if any(signed.leaf == leaf and signatures.get(voter) == signed.signature for leaf, signatures in certified):
+                self._drop_finalizes(voter, kept)
+                kept[:] = [old]
+                continue
+            kept.append(old)
+            if len(kept) > OLD_FINALIZES_MAX:
+                genuine = next((view for view in reversed(kept) if self._is_finalize_genuine(voter, view)), None)
+                self._drop_finalizes(voter, [view for view in kept if view != genuine])
+                kept[:] = [] if genuine is None else [genuine]
+        if not roll.single:
+            self._finalizes.pop(old, None)
+
+    def _drop_finalizes(self, voter: ValidatorId, views: Sequence[View]) -> None:
+        for view in views:
+            single = self._finalizes[view].single
+            del single[voter]
+            if not single:
+                del self._finalizes[view]
+
+    def _is_finalize_genuine(self, voter: ValidatorId, view: View) -> bool:
+        return self._is_genuine(Domain.FINALIZE_VOTE, voter, view, self._finalizes[view].single[voter])
 
     # What all of them need
 

@@ -14,7 +14,7 @@ from consensus.effects import EnteredView
 from consensus.fetch import ORPHANS_MAX, WANTED_MAX
 from consensus.proposals import UNDECIDED_BYTES_JUDGED_MAX
 from consensus.types import Microseconds, ValidatorId
-from consensus.watch import CERTIFICATES_MAX
+from consensus.watch import CERTIFICATES_MAX, OLD_FINALIZES_MAX
 from netsim.checkers.violation import Violation
 from netsim.observer import Observer
 from netsim.process import Process
@@ -67,7 +67,8 @@ def _measure(process: Process, *, peers: int) -> Iterator[tuple[str, int, int]]:
     yield "QCs", len(certifier._qcs), certified_views
     yield "FCs", len(certifier._fcs), certified_views
     # Statements of three kinds and a header of each validator, and certificates of three kinds, in each view.
-    yield "watched statements", len(certifier._watch), (views + 1) * (4 * validators + 3 * CERTIFICATES_MAX)
+    watched = (views + 1) * (4 * validators + 3 * CERTIFICATES_MAX) + OLD_FINALIZES_MAX * validators
+    yield "watched statements", len(certifier._watch), watched
     yield "verified certificates", len(member._validator.certificates._verified), VERIFIED_CERTIFICATES_MAX
 
     # A candidate and a certified leaf in each view.

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from consensus import watch as watch_module
 from consensus.certificates import assemble_timeout_certificate
-from consensus.evidence import Evidence, SignedLeaf, UnjustifiedVote, find_evidence_flaw, get_rule
+from consensus.evidence import Evidence, ForgottenFinalize, SignedLeaf, UnjustifiedVote, find_evidence_flaw, get_rule
 from consensus.header import LeafHeader
 from consensus.leaf import make_header
 from consensus.signatures import Domain
@@ -222,10 +222,40 @@ class TestMemory:
         for number, view in ((0, 1), (0, 2), (1, 3)):
             watch.note_finalize(lab.finalize(number, blocks[view - 1]))
         watch.forget_below(View(60))
-        assert len(watch) == 2
         (proof,) = watch.note_timeout(lab.timeout(0, 70, lab.qc(blocks[0])))
         assert (proof.offender, get_view(proof)) == (OFFENDER, 70)
         assert watch.note_timeout(lab.timeout(1, 70, lab.qc(blocks[2]))) == []
+
+    @pytest.mark.parametrize("junk_views", [(60,), (6,), tuple(range(6, 29)), tuple(range(6, 90))])
+    @pytest.mark.parametrize("is_certified", [True, False])
+    def test_e4_nobody_erases_a_finality_by_later_votes_that_are_none(
+        self, lab: Lab, watch: Watch, junk_views: tuple[int, ...], is_certified: bool
+    ) -> None:
+        """Inside the window or below it, one or many: what was genuinely finalized last can still be proven."""
+        chain = lab.chain(5)
+        watch.note_finalize(lab.finalize(0, chain[4]))
+        if is_certified:
+            watch.note_fc(lab.fc(chain[4]))
+        for view in junk_views:
+            junk = replace(lab.finalize(0, chain[4]), view=View(view), signature=bytes(64))
+            watch.note_finalize(junk)
+            watch.forget_below(View(max(1, view - 3)))
+        watch.forget_below(View(30))
+        proofs = watch.note_timeout(lab.timeout(0, 95, lab.genesis_qc))
+        assert [type(proof) for proof in proofs] == [ForgottenFinalize]
+
+    def test_l4_old_finality_is_kept_in_bounds_and_what_a_certificate_holds_replaces_it(
+        self, lab: Lab, watch: Watch
+    ) -> None:
+        chain = lab.chain(60)
+        for block in chain:
+            for number in range(4):
+                watch.note_finalize(lab.finalize(number, block))
+            watch.forget_below(block.leaf.view)
+            assert len(watch) <= 4 * (watch_module.OLD_FINALIZES_MAX + 1)
+        watch.note_fc(lab.fc(chain[-1], voters=(1, 2, 3)))
+        watch.forget_below(View(61))
+        assert len(watch) <= 3 + watch_module.OLD_FINALIZES_MAX
 
     def test_l4_one_statement_of_each_validator_and_few_certificates_of_a_view(self, lab: Lab, watch: Watch) -> None:
         blocks = [lab.block(lab.genesis, 1, payload=bytes([number])) for number in range(20)]
