@@ -113,7 +113,8 @@ class Replica(ReplicaState):
             case Started():
                 self._on_started()
             case BeaconComputed(epoch, result):
-                self._proposals.beacon = result if epoch == self._context.epoch else None
+                if epoch == self._context.epoch:
+                    self._proposals.beacon = result
             case OperationSubmitted() | EvidenceFound():
                 pass  # the docket's, not the replica's
             case _:

@@ -204,7 +204,20 @@ def _run_chunk(seeds: Sequence[int], nodes: int | None) -> list[SeedResult]:
 
 
 def _run_and_collect(seed: int, nodes: int | None) -> SeedResult:
-    result = run_seed(seed, nodes)
+    try:
+        result = run_seed(seed, nodes)
+    except Exception as error:  # a defect of the simulator itself: one seed has failed, and not the campaign
+        result = SeedResult(
+            seed=seed,
+            verdict=Verdict.FAIL,
+            failures=(f"simulator: {type(error).__name__}: {error}",),
+            kinds=(),
+            nodes=nodes or 0,
+            marks={},
+            virtual_seconds=0.0,
+            is_felt=True,
+            audit_hash="",
+        )
     if seed % COLLECT_EVERY_SEEDS == 0:
         gc.collect()
     return result

@@ -25,10 +25,10 @@ _SIZE_WEIGHTS: Final = (50, 25, 17, 8)
 FAULTS_MAX: Final = 6
 CLASS_PROBABILITY: Final = 0.4
 CHAOS_SECONDS: Final = (1.5, 7.0)
-DECIDE_SECONDS: Final = 60.0
+DECIDE_SECONDS: Final = 120.0
 """After healing. A view takes two seconds at the most then (the ceiling of the timer, far above what any of the drawn
 networks needs for a view), and at most as many leaders in a row are Byzantine, dead or newly met as there are nodes;
-the rest is room for catching up.
+the rest is room for catching up, and for working off transactions that have waited in small payloads.
 """
 
 
@@ -46,7 +46,7 @@ def sample_scenario(seed: int, nodes: int | None = None) -> Scenario:
         seed=seed,
         chaos_seconds=chaos_seconds,
         cluster=_draw_shape(stakes, joiners, byzantine, random),
-        load=Load(transactions_per_second=random.choice((0, 50, 200, 1000)), transaction_bytes=32),
+        load=Load(transactions_per_second=random.choice((0, 20, 200, 1000)), transaction_bytes=32),
         steady=Steady(height=random.choice((1, 2, 4)), within_seconds=DECIDE_SECONDS),
         fault=_draw_faults(FaultDraws(random, stakes, joiners, byzantine, chaos_seconds)),
         heal=Heal(core=random.choice(("all", "all", "quorum"))),
@@ -93,7 +93,7 @@ def _draw_shape(stakes: tuple[int, ...], joiners: int, byzantine: Sequence[int],
             idle_interval_ms=random.choice((0, 20, 100)),
             fetch_interval_ms=random.choice((20, 50, 100)),
             view_window=random.choice((4, 16, 64)),
-            payload_bytes_max=random.choice((1_000, 100_000)),
+            payload_bytes_max=random.choice((5_000, 100_000)),
             epoch_blocks=random.choice((4, 8, 16, 64)),
             bench_after=random.choice((1, 2)),
             fallback_after=random.choice((1, 2, 3)),

@@ -202,7 +202,7 @@ def ask(home: Path, request: Request) -> Reply:
                 reply: Reply = msgspec.json.decode(answer.readline(), type=Reply)
     except TimeoutError as error:
         raise CommandError(
-            f"the devnet in {home} does not answer within {ANSWER_SECONDS:g} s. See what its terminal says and try again"
+            f"the devnet in {home} does not answer within {ANSWER_SECONDS:g} s. Its terminal says why; then try again"
         ) from error
     except (OSError, msgspec.DecodeError) as error:
         raise CommandError(

@@ -59,6 +59,8 @@ class Fleet:
         nodes = len(keyring.signers)
         self.network = Network(nodes, model, Random(seed))
         self.nodes: dict[int, Node] = {}
+        self.liars: set[ValidatorId] = set()
+        """Whom a test has made break the rules, so that they may be accused."""
         self.applications = {number: Recorder() for number in range(nodes)}
         self._nursery = nursery
         self._hub: Hub[Item] = Hub(self.network, list(map(ValidatorId, range(nodes))), Makers(Delivery, Lost, Found))
@@ -169,7 +171,7 @@ class Fleet:
         context = self.keyring.context
         journals = read_journals(self.folder.glob("*/journal/*.trace"), context.network_id)
         assert len(journals) == len(self._paths)
-        return check_trace(journals, context)
+        return check_trace(journals, context, self.liars)
 
 
 @asynccontextmanager

@@ -154,6 +154,7 @@ async def test_a_promise_that_was_broken_before_it_came_is_refused_and_claimed(
         node = fleet.nodes[0]
         block = next(each for each in reversed(fleet.applications[0].blocks) if each.leaf.proposer != 0)
         promiser, view = block.leaf.proposer, block.leaf.view
+        fleet.liars.add(promiser)
         with pytest.raises(PromiseRefusedError, match="had broken its promise before it came"):
             hold(node, promise_as(fleet, promiser, view, view + PROMISE_VIEWS - 1))
         assert count_held(node) == 0
@@ -180,6 +181,7 @@ async def test_nobody_hears_of_a_broken_promise_before_all_should_have_its_block
 
         watch.on_durable = spy  # type: ignore[method-assign]
         view = node.status().view
+        fleet.liars.add(ValidatorId(1))
         for name in (b"a", b"b"):
             hold(node, promise_as(fleet, 1, view, view + PROMISE_VIEWS - 1, get_hash(name)), get_hash(name))
         await fleet.wait_until(lambda: find_status(node, 1) is Status.TOMBSTONED)

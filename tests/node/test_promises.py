@@ -386,6 +386,7 @@ async def test_a_broken_promise_is_a_safety_offence_and_the_beneficiary_is_paid(
 def forget(fleet: Fleet) -> None:
     """Everybody proposes other things than what was handed in, whatever was promised."""
     numbers = count()
+    fleet.liars |= {node.validator_id for node in fleet.nodes.values()}
 
     def take_others(bytes_max: int, ancestors: object, first: object = ()) -> list[Transaction]:
         return [b"other %d" % next(numbers)]

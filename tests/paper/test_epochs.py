@@ -313,6 +313,7 @@ def test_t4_a_leader_puts_the_result_into_a_leaf_of_the_second_half(lab: Lab) ->
         bench = lab.bench(leader)
         bench.start()
         bench.handle(BeaconComputed(Epoch(0), result))
+        bench.handle(BeaconComputed(Epoch(7), BeaconResult((lab.genesis.commitment,) * 2)))  # ignored
         blocks = lab.chain(height - 1)
         for block in blocks:
             bench.propose(block)

@@ -121,6 +121,20 @@ def test_a_campaign_adds_up_every_seed_once() -> None:
     assert campaign.find_low_floors() == []
 
 
+def test_a_seed_that_the_simulator_cannot_run_has_failed_and_the_campaign_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(seed: int, nodes: int | None = None) -> SeedResult:
+        if seed == 2:
+            raise ZeroDivisionError("by accident")
+        return msgspec.structs.replace(make_result(seed), verdict=Verdict.PASS)
+
+    monkeypatch.setattr(campaigns, "run_seed", run)
+    campaign = run_campaign(0, 5, Inline(), workers=1)
+    assert campaign.verdicts == {"pass": 4, "fail": 1}
+    assert campaign.failed[0].failures == ("simulator: ZeroDivisionError: by accident",)
+
+
 class Inline(Executor):
     """Runs a task when it is handed out."""
 
