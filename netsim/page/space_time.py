@@ -22,8 +22,9 @@ from netsim.scenario.targets import name_node
 HEIGHT: Final = 640
 FLIGHTS_MAX: Final = 1_500
 """More lines than this are a grey area: the window is cut where it has so many."""
-MARGIN_SHARE: Final = 0.25
-"""Of the window before the failure, and the rest behind it."""
+BEYOND_SECONDS: Final = 0.01
+BEYOND_SHARE: Final = 0.1
+"""How far the picture goes on after the last message was sent. What waits longer for its receiver leaves it."""
 
 COLOURS: Final = {
     "QuorumProposal": "#0072b2",
@@ -39,8 +40,9 @@ def draw_space_time(outcome: Outcome) -> str:
     flights = sorted(outcome.timeline.flights, key=lambda flight: flight.sent_seconds)[:FLIGHTS_MAX]
     if not flights:
         return ""
-    first, last = flights[0].sent_seconds, max(flight.arrived_seconds or flight.sent_seconds for flight in flights)
-    time = Scale(first, last, TOP + 20, HEIGHT - 30)
+    first, last = flights[0].sent_seconds, flights[-1].sent_seconds
+    end = last + max(BEYOND_SECONDS, BEYOND_SHARE * (last - first))
+    time = Scale(first, end, TOP + 20, HEIGHT - 30)
     nodes = outcome.scenario.cluster.nodes + outcome.scenario.cluster.joiners
     place = Scale(0, max(1, nodes - 1), LEFT + 20, WIDTH - RIGHT - 30)
     parts = _draw_columns(outcome, nodes, place, time)
@@ -74,6 +76,10 @@ def _draw_flight(flight: Flight, place: Scale, time: Scale) -> Sequence[str]:
     colour = COLOURS.get(flight.kind, _OTHER)
     x1, y1, x2 = place(flight.source), time(flight.sent_seconds), place(flight.destination)
     title = f"{flight.kind} of view {flight.view}: {name_node(flight.source)} to {name_node(flight.destination)}"
+    if flight.arrived_seconds is not None and flight.arrived_seconds > time.high:
+        share = (time.high - flight.sent_seconds) / (flight.arrived_seconds - flight.sent_seconds)
+        late = f"{title}, at {flight.arrived_seconds:.3f} s"
+        return (draw_line(x1, y1, x1 + (x2 - x1) * share, time.end, colour, width=0.6, dash="6 3", title=late),)
     if flight.arrived_seconds is not None:
         y2 = time(flight.arrived_seconds)
         return (draw_line(x1, y1, x2, y2, colour, width=1.1, title=title), draw_mark(x2, y2, colour, radius=1.5))

@@ -87,6 +87,7 @@ def outcome() -> Outcome:
             flights=(
                 Flight(1.0, 1.01, 0, 1, "QuorumVote", 4),
                 Flight(1.0, None, 0, 2, "QuorumVote", 4),
+                Flight(1.02, 9.0, 0, 3, "QuorumVote", 4),
             ),
             nodes=(NodeEvent(1.0, 2, "end"), NodeEvent(3.0, 2, "start")),
             latencies=((0.5, 0.03), (0.6, 0.04)),
@@ -113,6 +114,8 @@ def test_the_page_tells_everything_and_loads_nothing(outcome: Outcome) -> None:
         assert told in reader.text
     assert "gave up view 4" in reader.text
     assert "QuorumVote of view 4: n0 to n2, lost" in reader.text
+    assert "QuorumVote of view 4: n0 to n3, at 9.000 s" in reader.text
+    assert "9.000 s" not in reader.text.replace("n3, at 9.000 s", ""), "the picture ends with what it is about"
     assert "n2: end" in reader.text
     assert 'class="fail">fail' in render_page(outcome)
 
