@@ -142,7 +142,8 @@ def judge_descriptors(before: Mapping[str, int], after: Mapping[str, int]) -> Li
     ]
     if leaks:
         return _fail(what, _show(leaks))
-    return _pass(what, f"at most {max(after[name] for name in compared)} open, as before")
+    most, former = max(after[name] for name in compared), max(before[name] for name in compared)
+    return _pass(what, f"at most {most} open, {former} before")
 
 
 def judge_triggers(untriggered: Sequence[str]) -> list[Line]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sequencer.cli.output import OutputFormat, OutputOption, make_console, print_json, print_rows, talk
+from sequencer.cli.output import OutputFormat, OutputOption, make_console, print_json, print_rows
 from sequencer.failures import CommandError, ExitCode
 
 if TYPE_CHECKING:
@@ -121,11 +121,11 @@ def _show(model: "Model", findings: "Findings", story: list[str], output: Output
 def _end(model: "Model", findings: "Findings") -> None:
     """Whatever is not a clean and complete search ends with its exit code."""
     if findings.breach is not None:
-        talk(f"error: {findings.breach.rule} does not hold: {findings.breach.detail}")
-        raise typer.Exit(ExitCode.FAILED)
+        raise CommandError(f"{findings.breach.rule} does not hold: {findings.breach.detail}")
     if not findings.is_complete:
-        talk("inconclusive: nothing is broken as far as it was looked at; raise --seconds, --states-max or --width")
-        raise typer.Exit(ExitCode.INCONCLUSIVE)
+        raise CommandError(
+            "nothing is broken as far as it was looked at, but not all was; raise --seconds, --states-max or --width",
+            ExitCode.INCONCLUSIVE,
+        )
     if findings.missing and not model.honest_views:
-        talk(f"error: the search proves nothing, it did not reach: {', '.join(findings.missing)}")
-        raise typer.Exit(ExitCode.FAILED)
+        raise CommandError(f"the search proves nothing, it did not reach: {', '.join(findings.missing)}")
