@@ -176,7 +176,7 @@ class Certifier:
 
     def forget_below(self, view: View) -> None:
         """L4: nothing about views below this one is needed any more."""
-        if view <= self._floor:
+        if view < self._floor:
             return
         self._floor = view
         self._votes.forget_below(view)

@@ -243,14 +243,22 @@ class Stage:
         return honest > 0 and 2 * byzantine < honest
 
     def weigh_tables(self) -> list[dict[int, int]]:
-        """The stake tables that are known, the running epoch's first, and what is bonded now: the next table."""
+        """The stake tables that are known, the running epoch's first; then tables to come: what is bonded now, and what
+        will be when all operations that were handed in have taken effect.
+        """
         state = self.ledger.state
         tables = [
             {int(entry.id): entry.stake for entry in table.entries}
             for table in state.tables
             if table.epoch >= state.epoch
         ]
-        return [*tables, {int(validator.id): validator.stake for validator in state.validators if validator.stake}]
+        now = {int(validator.id): validator.stake for validator in state.validators if validator.stake}
+        nodes = {*self._genesis_stakes, *self._bonded}
+        then = {
+            node: self._genesis_stakes.get(node, 0) + self._bonded[node] - self._unbonded[node]
+            for node in sorted(nodes)
+        }
+        return [*tables, now, {node: stake for node, stake in then.items() if stake > 0}]
 
     def is_passing(self, source: int, destination: int) -> bool:
         """Whether messages of all vital kinds can get from one to the other now; a flapping link counts as whole."""
