@@ -21,7 +21,7 @@ def open_workers(count: int) -> Iterator[ProcessPoolExecutor]:
             try:
                 yield executor
             finally:
-                executor.shutdown(wait=False, cancel_futures=True)
+                executor.shutdown(cancel_futures=True)
     finally:
         signal.signal(signal.SIGTERM, former)
 
