@@ -44,10 +44,6 @@ class Traffic:
         self._nursery: trio.Nursery | None = None
         self._client: httpx.AsyncClient
 
-    @property
-    def pending_batches(self) -> int:
-        return self._pending
-
     async def run(self) -> None:
         """Until `stop`, and then until everything that was sent is acknowledged; or until cancelled."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=2 * len(self._urls))
