@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test setup lint lock bench chaos mutants clean
+.PHONY: demo test tools setup lint lock bench chaos mutants clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -14,9 +14,12 @@ help: ## show this list
 demo: $(STAMP) ## real transactions and a killed leader; then a cheat, a dead leader and a dead committee
 	@$(BIN)/python -m examples.demo
 
-test: $(STAMP) lint ## linters, type checker, 500 drawn scenarios and the whole test suite
+test: $(STAMP) tools lint ## linters, type checker, 500 drawn scenarios and the whole test suite
 	$(BIN)/sequencer fuzz --seeds 500
 	$(BIN)/pytest -n 2 --dist worksteal tests
+
+tools: ## Debian's Prometheus in .tools, for the tests that ask it
+	@.ci/tools
 
 lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .
@@ -48,4 +51,4 @@ lock: ## renew requirements.lock from the bounds in pyproject.toml (needs uv)
 		--custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
