@@ -37,17 +37,15 @@ from consensus.events import (
     Event,
     EvidenceFound,
     OperationSubmitted,
-    PayloadBuilt,
     PayloadReady,
     PeerLost,
     Received,
     Started,
     Timer,
     TimerFired,
-    TransactionsWaiting,
 )
 from consensus.evidence import Evidence
-from consensus.leaf import Block, EpochProof
+from consensus.leaf import EpochProof
 from consensus.ledger import LedgerSchedule
 from consensus.ledger.admission import Admission
 from consensus.member import Credentials, Member
@@ -75,7 +73,8 @@ from sequencer.ledger_log import ChangeEntry
 from sequencer.metrics import NodeMetrics
 from sequencer.network_config import NetworkConfig
 from sequencer.operation_codec import OperationPlace
-from sequencer.payload import Hash, PayloadCache, PayloadError, Transaction, encode_payload
+from sequencer.payload import Hash, PayloadCache, Transaction
+from sequencer.payload_desk import PayloadDesk
 from sequencer.ports import Address
 from sequencer.promise_desk import PromiseDesk
 from sequencer.promise_watch import PromiseWatch
@@ -161,8 +160,6 @@ class Node:
         self._started_at = trio.current_time()
         self._turn: list[Effect] = []
         self._timers: dict[Timer, float] = {}
-        self._build: BuildPayload | None = None
-        self._pressed_view: View | None = None
         self._release = Release(
             self._member,
             storage,
@@ -172,6 +169,9 @@ class Node:
             self._transactions,
             application,
             payloads,
+        )
+        self._payload_desk = PayloadDesk(
+            self._member, payloads, self._transactions, self._promises, application, clock, self._release.drop
         )
         self._is_woken = False
         self._has_forwarded = trio.Event()
@@ -198,14 +198,18 @@ class Node:
                 self._is_woken = False
                 while self._events:
                     self._drive(self._events.popleft())
-                has_built = self._try_build()
-                self._press()
+                built = self._payload_desk.build()
+                if built is not None:
+                    self._drive(built)
+                waiting = self._payload_desk.press()
+                if waiting is not None:
+                    self._drive(waiting)
                 self._forward(self._transactions.take_forwards())
                 self._has_forwarded.set()
                 await self._commit()
                 self._serve()
                 # What was built may have ended the view (alone, or on a late QC): then the next payload is due now.
-                must_go_on = has_built or self._is_woken or self._events or self._server.has_requests
+                must_go_on = built is not None or self._is_woken or self._events or self._server.has_requests
                 await self._take_items(trio.current_time() if must_go_on else self._next_deadline())
 
     # What the API calls
@@ -313,10 +317,7 @@ class Node:
             self._drive(TimerFired(timer))
 
     def _next_deadline(self) -> float:
-        deadlines = list(self._timers.values())
-        if self._build is not None:
-            deadlines.append(self._clock.to_trio_time(self._build.deadline))
-        return min(deadlines, default=math.inf)
+        return min((self._payload_desk.deadline, *self._timers.values()))
 
     def _take(self, item: "Item | Wake") -> None:
         match item:
@@ -368,9 +369,10 @@ class Node:
                 match effect:
                     case CheckPayload(block, ancestors):
                         self.metrics.on_proposal(block.commitment, trio.current_time())
-                        events.append(PayloadReady(block.commitment, self._is_acceptable(block, ancestors)))
+                        is_acceptable = self._payload_desk.is_acceptable(block, ancestors)
+                        events.append(PayloadReady(block.commitment, is_acceptable))
                     case BuildPayload():
-                        self._build = effect
+                        self._payload_desk.ask(effect)
                     case ComputeBeacon():
                         self._send_beacon.send_nowait(effect)
                     case SetTimer(timer, deadline):
@@ -381,7 +383,7 @@ class Node:
                             self._promises.on_decide(effect.blocks)
                             self._desk.on_decide(effect.blocks)
                         elif isinstance(effect, BeginEpoch):
-                            self._build = self._pressed_view = None
+                            self._payload_desk.on_epoch()
                         self._turn.append(effect)
 
     async def _commit(self) -> None:
@@ -410,45 +412,7 @@ class Node:
         is_pending = admission in (mempool.Admission.ACCEPTED, mempool.Admission.DUPLICATE)
         return None if is_pending else f"the leader does not take the transaction ({admission.value})"
 
-    # Payloads
-
-    def _is_acceptable(self, block: Block, ancestors: Sequence[Block]) -> bool:
-        """R3b: well formed, no transaction twice in the chain, and the application agrees."""
-        try:
-            payload = self.payloads.open(block)
-        except PayloadError as error:
-            self._release.drop(block.leaf.proposer, error.reason, error.detail)
-            return False
-        return self._transactions.may_follow(payload, ancestors) and self._application.accept(payload, block.leaf)
-
-    def _try_build(self) -> bool:
-        """L6: the leader proposes as soon as there is something to propose, or when it has waited long enough.
-
-        Whether it did.
-        """
-        build = self._build
-        if build is None:
-            return False
-        if build.view != self._member.replica.view:
-            self._build = None
-            return False
-        due = [] if build.is_closing else self._promises.select_due(build.ancestors)
-        if due and not build.bytes_max:  # it may not propose what it has promised, so it does not propose
-            self._build = None
-            return False
-        transactions = self._transactions.take(build.bytes_max, build.ancestors, due) if build.bytes_max else []
-        if not transactions and self._clock.now() < build.deadline:
-            return False
-        self._build = None
-        self._drive(PayloadBuilt(build.view, build.parent, encode_payload(transactions)))
-        return True
-
-    def _press(self) -> None:
-        """L6: tell the replica, once per view, that an honest leader has something to propose."""
-        replica = self._member.replica
-        if self._pressed_view != replica.view and self._transactions.has_besides(replica.chain.blocks):
-            self._pressed_view = replica.view
-            self._drive(TransactionsWaiting())
+    # What else a turn does
 
     def _forward(self, forwards: Sequence[TransactionForward]) -> None:
         """To the next leaders, as far as they are known and others than this node."""
