@@ -7,16 +7,23 @@ from consensus.ledger import Ledger, LedgerParameters, Status
 from consensus.ledger.state import ValidatorState
 from consensus.ledger.transition import compute_handback_term
 from consensus.types import Epoch, Height
+from sequencer.schema.fields import ValidatorStatus
 
-BENCHED: Final = "benched"
-"""No status of the ledger: an active validator that sits out some turns (S3)."""
-STANDINGS: Final = (*(status.name.lower() for status in Status), BENCHED)
+STANDINGS: Final[tuple[ValidatorStatus, ...]] = (
+    "pending",
+    "active",
+    "jailed",
+    "exiting",
+    "tombstoned",
+    "benched",
+)
+"""Those of the ledger, and `benched`, which is none there: an active validator that sits out some turns (S3)."""
 
 
 class Standing(NamedTuple):
     """`status` is one of `STANDINGS`; `reason` is None where there is nothing to explain."""
 
-    status: str
+    status: ValidatorStatus
     reason: str | None
 
 
@@ -42,7 +49,7 @@ def describe_standing(validator: ValidatorState, ledger: Ledger) -> Standing:
             return Standing("tombstoned", f"{offence.rule} in epoch {offence.epoch}: {cost}")
         case Status.ACTIVE if record.is_benched:
             turns = record.bench_turns
-            return Standing(BENCHED, f"missed {record.missed} in a row, {turns} turn{'s' * (turns != 1)} left")
+            return Standing("benched", f"missed {record.missed} in a row, {turns} turn{'s' * (turns != 1)} left")
         case Status.ACTIVE:
             probation = f"on probation for {record.probation} leaves" if record.probation else None
             return Standing("active", probation)

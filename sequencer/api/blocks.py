@@ -14,6 +14,7 @@ from sequencer.api.node_view import NodeView
 from sequencer.api.parameters import Query, check_accepts_json, parse_integer
 from sequencer.api.problems import BAD_BLOCK_ID, BLOCK_NOT_FOUND, Problem
 from sequencer.directory import Directory
+from sequencer.schema.blocks import BlockJson, RangeJson
 
 RANGE_BLOCKS_MAX: Final = 100
 """Blocks in one answer, unless `RANGE_PAYLOAD_BYTES_MAX` ends it before."""
@@ -23,31 +24,6 @@ RANGE_PAYLOAD_BYTES_MAX: Final = 2 * 1024 * 1024
 
 _TRANSACTION_FORMS: Final = ("full", "hashes", "none")
 _HEIGHT_MAX: Final = 2**63 - 1
-
-
-class BlockJson(msgspec.Struct, omit_defaults=True):
-    """A block as clients see it. Hashes and transactions are hexadecimal with 0x before them."""
-
-    height: int
-    view: int
-    epoch: int
-    hash: str
-    parent: str
-    proposer: str
-    """Name of the validator."""
-    timestamp_ms: int
-    """By the proposer's clock, never below the parent's."""
-    payload_hash: str
-    payload_bytes: int
-    transactions: list[str] | None = None
-
-
-class RangeJson(msgspec.Struct):
-    """`next` is the height to ask for next, null when the chain ends here."""
-
-    blocks: list[BlockJson]
-    next: int | None
-    latest: int
 
 
 class Blocks:

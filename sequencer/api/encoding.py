@@ -18,6 +18,7 @@ from consensus.operations import Operation
 from consensus.types import COMMITMENT_BYTES
 from sequencer.api.problems import BAD_BODY, BAD_HASH, BAD_PUBLIC_KEY, BATCH_TOO_LONG, Problem
 from sequencer.operation_codec import decode_operation, parse_operation
+from sequencer.schema.transactions import TransactionBodyJson
 
 BATCH_TRANSACTIONS_MAX: Final = 16_384
 """In one batch. 1 MiB of the smallest real transactions (100 bytes) is 10,000; the answer may name each of them."""
@@ -32,13 +33,7 @@ _END_MARK: Final = b"\xc0"
 """MessagePack's nil."""
 
 
-class JsonTransaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`{"transaction": "0x…"}`"""
-
-    transaction: str
-
-
-_json_transaction = msgspec.json.Decoder(JsonTransaction)
+_json_transaction = msgspec.json.Decoder(TransactionBodyJson)
 _json_object: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
 

@@ -1,6 +1,6 @@
 """The ledger (S1): epoch, mode, committees, money and accounts, and who leads next and why."""
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
@@ -17,99 +17,20 @@ from sequencer.api.parameters import Query, check_accepts_json
 from sequencer.api.problems import ACCOUNT_NOT_FOUND, NOT_READY, Problem
 from sequencer.directory import Directory
 from sequencer.schedule_view import forecast
+from sequencer.schema.ledger import (
+    AccountJson,
+    CommitteesJson,
+    EpochJson,
+    LedgerJson,
+    MemberJson,
+    ModeJson,
+    ScheduledJson,
+    ScheduleJson,
+)
 from sequencer.standing import compute_first_height, describe_mode, describe_standing
 
 SCHEDULE_VIEWS_MAX: Final = 256
 SCHEDULE_VIEWS_DEFAULT: Final = 16
-
-
-class EpochJson(msgspec.Struct):
-    """Both heights belong to the epoch."""
-
-    number: int
-    first_height: int
-    last_height: int
-
-
-class ModeJson(msgspec.Struct):
-    """`clean_leaves` of `handback_leaves` in a row end the fallback (S5)."""
-
-    name: Literal["normal", "fallback"]
-    since_height: int
-    clean_leaves: int
-    handback_leaves: int
-    relapses: int
-    reason: str
-
-
-class LedgerJson(msgspec.Struct):
-    """Amounts in the smallest unit. `supply` is all there is, `pool` and `burned` included, and never changes (J4).
-
-    `height` is that of the leaf after which the ledger stands so; `commitment` is what the next leaf says of it.
-    """
-
-    height: int
-    epoch: EpochJson
-    mode: ModeJson
-    primary: list[str]
-    fallback: list[str]
-    total_stake: int
-    pool: int
-    burned: int
-    supply: int
-    seed: str
-    """Of this epoch's committees: the beacon of the epoch before (T4)."""
-    beacon: str | None
-    """Of this epoch, once it stands in a leaf."""
-    commitment: str
-    trusted: str | None
-    """Last leaf of the last epoch that is over, EPOCH:COMMITMENT: where a new node may begin (T5)."""
-
-
-class MemberJson(msgspec.Struct):
-    """`turns` are its slots in one round of `CommitteeJson.turns`, in proportion to its weight (S2)."""
-
-    name: str
-    weight: int
-    turns: int
-    status: str
-    reason: str | None
-
-
-class CommitteesJson(msgspec.Struct):
-    """`leading` says which of the two has the lead; only of that one's rotation `turns` are told, else they are 0."""
-
-    epoch: int
-    leading: Literal["primary", "fallback"]
-    turns: int
-    primary: list[MemberJson]
-    fallback: list[MemberJson]
-
-
-class ScheduledJson(msgspec.Struct):
-    view: int
-    leader: str
-    why: str
-
-
-class ScheduleJson(msgspec.Struct):
-    """The next views, provided that each succeeds. Fewer than were asked for when the epoch ends before."""
-
-    epoch: int
-    from_height: int
-    """Of the first of these proposals."""
-    views: list[ScheduledJson]
-
-
-class AccountJson(msgspec.Struct):
-    """`nonce` is the one that its next operation must have. `validators` are those whose stake it owns."""
-
-    public_key: str
-    name: str | None
-    """In the network file."""
-    balance: int
-    nonce: int
-    validators: list[str]
 
 
 class LedgerRoutes:

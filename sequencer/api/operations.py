@@ -4,7 +4,7 @@ Submitting is idempotent: the id covers the signature and the nonce, so the same
 """
 
 import re
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import trio
@@ -19,30 +19,13 @@ from sequencer.api.parameters import Query, check_accepts_json, read_body, read_
 from sequencer.api.problems import OPERATION_REFUSED, SHUTTING_DOWN, Problem
 from sequencer.directory import Directory
 from sequencer.operation_codec import OPERATION_BYTES_MAX, describe_operation, get_kind
+from sequencer.schema.operations import OperationJson, PendingJson
 
 _TYPES: Final = {"application/octet-stream": parse_operation_bytes, JSON_MEDIA_TYPE: parse_json_operation}
 _BODY_BYTES_MAX: Final = 2 * OPERATION_BYTES_MAX + 256
 """In hexadecimal, with room for braces and names."""
 _VALIDATOR: Final = re.compile(r"\bvalidator ([0-9]+)\b")
 """The ledger knows numbers alone."""
-
-
-class OperationJson(msgspec.Struct):
-    """`status` is pending, included (in the decided block at `height`) or unknown.
-
-    What was included before this node started is unknown to it; the account's nonce tells.
-    """
-
-    id: str
-    status: str
-    kind: str | None = None
-    height: int | None = None
-
-
-class PendingJson(msgspec.Struct):
-    """In the order in which they came; each with its id and its fields."""
-
-    operations: list[dict[str, Any]]
 
 
 class Operations:
@@ -84,8 +67,10 @@ class Operations:
         place = self._node.find_operation(operation_id)
         if place is None:
             return _answer(OperationJson(to_hex(operation_id), "unknown"), 200)
-        status = "pending" if place.height is None else "included"
-        return _answer(OperationJson(to_hex(operation_id), status, get_kind(place.operation), place.height), 200)
+        answer = OperationJson(to_hex(operation_id), "pending", get_kind(place.operation), place.height)
+        if place.height is not None:
+            answer.status = "included"
+        return _answer(answer, 200)
 
     def _submit(self, operation: Operation) -> None:
         reason = self._node.submit_operation(operation)

@@ -1,7 +1,7 @@
 """What happened: changes of the ledger, slashings among them, and evidence (J4). The node remembers the newest ones."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
@@ -13,47 +13,11 @@ from sequencer.api.node_view import NodeView
 from sequencer.api.parameters import Query, check_accepts_json
 from sequencer.directory import Directory
 from sequencer.ledger_log import CHANGES_KEPT_MAX, ChangeEntry
+from sequencer.schema.records import ChangeJson, ChangesJson, EvidenceJson, EvidenceListJson
 
 _HEIGHT_MAX: Final = 2**63 - 1
 _SLASHING_KINDS: Final = frozenset({"slashed", "jailed", "tombstoned", "released", "unjailed", "compensated"})
 """Changes by which somebody loses stake or liberty, or gets them back."""
-
-
-class ChangeJson(msgspec.Struct):
-    """`fields` depend on `kind`, validators stand in them by name; `reason` is for people."""
-
-    height: int
-    kind: str
-    fields: Mapping[str, Any]
-    reason: str
-
-
-class ChangesJson(msgspec.Struct):
-    """Oldest first. `complete_from` is the lowest height of which nothing has been forgotten here; null while nothing
-    has happened since the node started.
-    """
-
-    complete_from: int | None
-    changes: list[ChangeJson]
-
-
-class EvidenceJson(msgspec.Struct):
-    """One proof: `rule` is E1 to E5, or `promise`. `height` is that of the leaf with it; while it waits for one, the
-    proof has an `id` instead.
-    """
-
-    offender: str
-    rule: str
-    epoch: int
-    id: str | None
-    height: int | None
-
-
-class EvidenceListJson(msgspec.Struct):
-    """`included` are those that decided leaves have punished since the node started."""
-
-    pending: list[EvidenceJson]
-    included: list[EvidenceJson]
 
 
 class Records:

@@ -1,7 +1,5 @@
 """What the node says about itself: status for people and tools, probes for supervisors, metrics for Prometheus."""
 
-from typing import Literal
-
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,60 +14,8 @@ from sequencer.api.problems import NOT_READY, Problem
 from sequencer.api.submit import BATCH_BYTES_MAX
 from sequencer.api.waiting import WAIT_SECONDS_MAX
 from sequencer.directory import Directory
+from sequencer.schema.status import AliveJson, LimitsJson, MempoolJson, ReadyJson, StatusJson
 from sequencer.standing import compute_first_height, describe_mode
-
-
-class MempoolJson(msgspec.Struct):
-    transactions: int
-    bytes: int
-
-
-class LimitsJson(msgspec.Struct):
-    """What the API refuses beyond."""
-
-    transaction_bytes_max: int
-    batch_bytes_max: int
-    batch_transactions_max: int
-    wait_s_max: int
-    range_blocks_max: int
-
-
-class StatusJson(msgspec.Struct):
-    """Views and heights are those of this node; `height` is the last finalized one.
-
-    The epoch ends with `epoch_last_height`. `committee` is the one of the two that has the lead, as it was drawn;
-    whoever is in `benched` sits out its next turns, and who is in `jailed` or `tombstoned` does not lead.
-    """
-
-    network: str
-    network_id: str
-    validator: str
-    version: str
-    uptime_s: float
-    epoch: int
-    epoch_first_height: int
-    epoch_last_height: int
-    view: int
-    leader: str | None
-    height: int
-    decided_view: int
-    high_qc_view: int
-    mode: Literal["normal", "fallback"]
-    mode_reason: str
-    committee: list[str]
-    primary: list[str]
-    fallback: list[str]
-    benched: list[str]
-    jailed: list[str]
-    tombstoned: list[str]
-    pool: int
-    burned: int
-    behind: bool
-    ready: bool
-    peers: list[str]
-    validators: int
-    mempool: MempoolJson
-    limits: LimitsJson
 
 
 class Status:
@@ -87,7 +33,7 @@ class Status:
     async def livez(self, request: Request) -> Response:
         """The process answers: that is all this probe means."""
         Query(request)
-        return Response(b'{"status":"alive"}', media_type=JSON_MEDIA_TYPE)
+        return Response(msgspec.json.encode(AliveJson()), media_type=JSON_MEDIA_TYPE)
 
     async def readyz(self, request: Request) -> Response:
         """Ready: has decided, and is not behind."""
@@ -95,7 +41,7 @@ class Status:
         reason = self._node.is_ready()
         if reason is not None:
             raise Problem(NOT_READY, f"{reason}. Ask again later, or ask another node.")
-        return Response(b'{"status":"ready"}', media_type=JSON_MEDIA_TYPE)
+        return Response(msgspec.json.encode(ReadyJson()), media_type=JSON_MEDIA_TYPE)
 
     async def metrics(self, request: Request) -> Response:
         page, content_type = self._node.metrics.render(request.headers.get("accept", ""))

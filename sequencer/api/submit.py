@@ -39,6 +39,7 @@ from sequencer.directory import Directory
 from sequencer.mempool import Admission
 from sequencer.payload import compute_hashes
 from sequencer.promises import PromiseRefusedError
+from sequencer.schema.transactions import BatchJson, PromiseJson, RejectedJson, SoftJson, TransactionJson
 
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 """One body: two full payloads in the binary form, one in the textual."""
@@ -52,55 +53,6 @@ _BATCH_TYPES: Final[dict[str, Callable[[bytes], list[bytes]]]] = {
 _TAKEN: Final = (Admission.ACCEPTED, Admission.DUPLICATE, Admission.FINALIZED)
 _JSON_FRAME_BYTES: Final = 256
 """Room for braces, the key and blanks around the digits of a transaction."""
-
-
-class TransactionJson(msgspec.Struct):
-    """`height` and `position` (counted from 0 within the block) are null until it is final."""
-
-    hash: str
-    status: str
-    height: int | None = None
-    position: int | None = None
-
-
-class PromiseJson(msgspec.Struct):
-    """A soft confirmation: if a leaf of `promiser` with a view from `first_view` to `last_view` of this epoch is final,
-    the transaction is in it or in one before it; else the promiser is slashed and the beneficiary compensated.
-    """
-
-    promiser: str
-    epoch: int
-    first_view: int
-    last_view: int
-    transaction: str
-    beneficiary: str | None
-    signature: str
-
-
-class SoftJson(msgspec.Struct):
-    """`promise` is the leader's signed word; finality comes later."""
-
-    hash: str
-    status: str
-    promise: PromiseJson
-
-
-class RejectedJson(msgspec.Struct):
-    """`index` counts from 0 within the batch."""
-
-    index: int
-    code: str
-    detail: str
-
-
-class BatchJson(msgspec.Struct, omit_defaults=True):
-    """How many transactions of a batch are new, pending already, final already; and which were refused, and why."""
-
-    accepted: int
-    duplicate: int
-    finalized: int
-    rejected: list[RejectedJson]
-    hashes: list[str] | None = None
 
 
 class Submit:
@@ -259,8 +211,8 @@ class Submit:
             return _json(
                 TransactionJson(to_hex(transaction_hash), "finalized", location.height, location.position), 200
             )
-        status = "pending" if self._node.is_pending(transaction_hash) else "unknown"
-        return _json(TransactionJson(to_hex(transaction_hash), status), 200)
+        is_pending = self._node.is_pending(transaction_hash)
+        return _json(TransactionJson(to_hex(transaction_hash), "pending" if is_pending else "unknown"), 200)
 
 
 def _read_beneficiary(query: Query, *, is_soft: bool) -> bytes:

@@ -13,69 +13,8 @@ from sequencer.api.node_view import NodeView
 from sequencer.api.parameters import Query, check_accepts_json, parse_integer
 from sequencer.api.problems import VALIDATOR_NOT_FOUND, Problem
 from sequencer.directory import Directory
+from sequencer.schema.validators import LeaderJson, OffenceJson, UnbondingJson, ValidatorJson, ValidatorsJson
 from sequencer.standing import describe_standing
-
-
-class UnbondingJson(msgspec.Struct):
-    """Paid to the owner when `payable_epoch` begins; may be slashed until then."""
-
-    amount: int
-    payable_epoch: int
-
-
-class OffenceJson(msgspec.Struct):
-    """J3: what it had when it was tombstoned, and what it has lost so far for breaking `rule`: E1 to E5, or promise."""
-
-    rule: str
-    epoch: int
-    stake: int
-    slashed: int
-
-
-class LeaderJson(msgspec.Struct):
-    """S3, J1: counted in own slots. `window_misses` of the last `window_slots` were missed; those before its first
-    count as led.
-    """
-
-    missed: int
-    benchings: int
-    bench_turns: int
-    window_slots: int
-    window_misses: int
-    grace: int
-    probation: int
-
-
-class ValidatorJson(msgspec.Struct):
-    """`stake` is bonded now; `weight` is what counts in this epoch's quorums, `weight_next` in the next one's."""
-
-    id: int
-    name: str
-    status: str
-    reason: str | None
-    stake: int
-    weight: int
-    weight_next: int
-    owner: str
-    public_key: str
-    """Of the next stake table that is drawn up."""
-    voting_key: str | None
-    """Of this epoch; null for whoever is not in its stake table."""
-    address: str | None
-    unbonding: list[UnbondingJson]
-    jailed_until: int | None
-    """First epoch in which it may ask to be let out."""
-    offences: int
-    offence: OffenceJson | None
-    leader: LeaderJson
-
-
-class ValidatorsJson(msgspec.Struct):
-    """`total` is the stake of this epoch's table, of which a quorum is more than two thirds."""
-
-    epoch: int
-    total: int
-    validators: list[ValidatorJson]
 
 
 class Validators:

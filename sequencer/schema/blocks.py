@@ -1,0 +1,45 @@
+"""Finalized blocks."""
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from sequencer.schema.fields import Count, Epoch, Hash, Height, Hex, TimestampMs, ValidatorName, View
+
+TransactionForm: TypeAlias = Literal["full", "hashes", "none"]
+"""What is shown of a block's transactions."""
+
+
+class BlockJson(msgspec.Struct, omit_defaults=True):
+    """A finalized block."""
+
+    height: Annotated[Height, Meta(description="Its height, one above its parent's; 0 is genesis.")]
+    view: Annotated[View, Meta(description="In which it was proposed.")]
+    epoch: Annotated[Epoch, Meta(description="To which it belongs.")]
+    hash: Annotated[Hash, Meta(description="Of the block, and its name.")]
+    parent: Annotated[Hash, Meta(description="Hash of the block below it.")]
+    proposer: Annotated[ValidatorName, Meta(description="Name of the validator that proposed it.")]
+    timestamp_ms: Annotated[
+        TimestampMs,
+        Meta(description="Milliseconds since 1970 in UTC, by the proposer's clock and never below the parent's."),
+    ]
+    payload_hash: Annotated[Hash, Meta(description="Commitment to its payload, which is its transactions.")]
+    payload_bytes: Annotated[Count, Meta(description="Size of the payload in bytes.")]
+    transactions: Annotated[
+        list[Hex] | None,
+        Meta(
+            description="In their order: with transactions=full their bytes, with transactions=hashes their hashes; "
+            "absent with transactions=none."
+        ),
+    ] = None
+
+
+class RangeJson(msgspec.Struct):
+    """Some finalized blocks in ascending order of height, without a gap."""
+
+    blocks: Annotated[list[BlockJson], Meta(description="Ascending by height. Empty when the chain ends before.")]
+    next: Annotated[
+        Height | None, Meta(description="Height to ask for next (from=), null when the chain ends here for now.")
+    ]
+    latest: Annotated[Height, Meta(description="Height of the latest finalized block that this node serves.")]
