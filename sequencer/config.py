@@ -87,6 +87,13 @@ class NodeConfig(Section, frozen=True, kw_only=True):
             "A few KB a view; nothing is ever deleted from it. Empty: none is kept."
         ),
     ] = ""
+    faults: Annotated[
+        str,
+        Meta(
+            description="Path of the file with the faults that this cluster was given on purpose, JSON lines: the node "
+            "shows them at GET /v1/faults. A devnet sets it. Empty: there is none."
+        ),
+    ] = ""
     listen: Annotated[str, Meta(description="Where peers reach this node, host:port.")] = "127.0.0.1:27600"
     api: Annotated[str, Meta(description="Where HTTP clients reach this node, host:port.")] = "127.0.0.1:27700"
     durability: Annotated[
@@ -152,6 +159,10 @@ class LoadedNode:
     @property
     def journal_path(self) -> Path | None:
         return self._resolve("journal") if self.config.journal else None
+
+    @property
+    def faults_path(self) -> Path | None:
+        return self._resolve("faults") if self.config.faults else None
 
     @property
     def listen(self) -> Address:

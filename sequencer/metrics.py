@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import disable_created_metrics
@@ -20,15 +21,21 @@ from consensus.ledger.changes import EpochBegan, Slashed, Tombstoned
 from consensus.messages import FinalizeVote, QuorumVote, TimeoutVote
 from consensus.types import Commitment, Height, ValidatorId, View
 from sequencer.directory import Directory
+from sequencer.fault_log import FAULTS, FaultLog
 from sequencer.ledger_log import describe_kind
 from sequencer.operation_codec import KINDS
 from sequencer.standing import STANDINGS, describe_standing
+
+log = structlog.get_logger("metrics")
 
 DURATION_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds. From one loopback view to the longest view timer with its back-off."""
 
 FSYNC_BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 """Seconds. An idle NVMe commits in 0.2 ms, a contended disk in tens of milliseconds."""
+
+OTHER: Final = "other"
+"""Label of what is none of the values that are known."""
 
 LABEL_VALUES_MAX: Final = 64
 """Children of one metric whose label is not an enumeration here. Further values are counted as "other"."""
@@ -237,6 +244,10 @@ class NodeMetrics:
         """Bytes read from and written to peers; both are called at each scrape."""
         self.registry.register(_Traffic(received, sent))
 
+    def watch_faults(self, log: FaultLog) -> None:
+        """Read at each scrape."""
+        self.registry.register(_Faults(log))
+
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Page and content type that suit the `Accept` header of a scraper: Prometheus text or OpenMetrics."""
         encode, content_type = choose_encoder(accept)
@@ -253,6 +264,28 @@ class _Traffic(Collector):
     def collect(self) -> Iterable[Metric]:
         yield CounterMetricFamily("sequencer_network_received_bytes", "Bytes read from peers.", self._received())
         yield CounterMetricFamily("sequencer_network_sent_bytes", "Bytes written to peers.", self._sent())
+
+
+class _Faults(Collector):
+    """Faults of the cluster that are on, read when somebody asks."""
+
+    def __init__(self, log: FaultLog) -> None:
+        self._log = log
+
+    def collect(self) -> Iterable[Metric]:
+        active = GaugeMetricFamily(
+            "sequencer_fault_active",
+            "Faults that are being done to this cluster on purpose at this moment, by kind.",
+            labels=["fault"],
+        )
+        try:
+            kinds = [fault.fault if fault.fault in FAULTS else OTHER for fault in self._log.read_active()]
+        except OSError as error:
+            log.warning("fault_log_unreadable", path=str(self._log.path), reason=error.strerror)
+            return
+        for kind in (*FAULTS, OTHER):
+            active.add_metric([kind], kinds.count(kind))
+        yield active
 
 
 class _LedgerFigures(Collector):
@@ -306,6 +339,6 @@ class BoundedCounter:
 
     def _make_child(self, value: str) -> Counter:
         if len(self._children) >= LABEL_VALUES_MAX:
-            return self._counter.labels("other")
+            return self._counter.labels(OTHER)
         child = self._children[value] = self._counter.labels(value)
         return child

@@ -23,6 +23,7 @@ from sequencer.api.server import open_listener, serve_api
 from sequencer.application import Application, Opaque
 from sequencer.clock import NodeClock
 from sequencer.config import ConfigError, LoadedNode
+from sequencer.fault_log import FaultLog
 from sequencer.joining import fetch_start, parse_anchor
 from sequencer.journal import Journal
 from sequencer.keys import load_keys, read_key
@@ -85,6 +86,9 @@ async def run_node(
             lambda: sum(peer.bytes_in for peer in counters.values()),
             lambda: sum(peer.bytes_out for peer in counters.values()),
         )
+        fault_log = FaultLog(loaded.faults_path) if loaded.faults_path is not None else None
+        if fault_log is not None:
+            metrics.watch_faults(fault_log)
         clock = NodeClock()
         journal: Journal | None = None
         if loaded.journal_path is not None:
@@ -109,7 +113,7 @@ async def run_node(
             nursery.start_soon(_drain_on_signal, is_closing)
             await nursery.start(node.run)
             async with trio.open_nursery() as api:
-                await api.start(partial(serve_api, node, listener, closing=is_closing))
+                await api.start(partial(serve_api, node, listener, closing=is_closing, fault_log=fault_log))
                 log.info("listening", peers=str(loaded.listen), api=str(loaded.api), height=recovered.tip.leaf.height)
                 task_status.started()
             with trio.move_on_after(DRAIN_SECONDS):

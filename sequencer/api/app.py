@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from sequencer.api.blocks import Blocks
+from sequencer.api.faults import Faults
 from sequencer.api.ledger import LedgerRoutes
 from sequencer.api.node_view import NodeView
 from sequencer.api.operations import Operations
@@ -18,17 +19,19 @@ from sequencer.api.status import Status
 from sequencer.api.submit import Submit
 from sequencer.api.validators import Validators
 from sequencer.directory import Directory
+from sequencer.fault_log import FaultLog
 
 _GET: Final = ["GET"]
 _POST: Final = ["POST"]
 
 
-def make_app(node: NodeView, closing: trio.Event) -> Starlette:
+def make_app(node: NodeView, closing: trio.Event, fault_log: FaultLog | None = None) -> Starlette:
     """`closing` tells requests that wait for finality that the node is going down: they answer at once."""
     directory = Directory(node.network)
     submit, blocks, status = Submit(node, directory, closing), Blocks(node, directory), Status(node, directory)
     ledger, validators = LedgerRoutes(node, directory), Validators(node, directory)
     operations, records = Operations(node, directory, closing), Records(node, directory)
+    faults = Faults(fault_log)
     app = Starlette(
         routes=[
             Route("/v1/transactions", submit.one, methods=_POST),
@@ -49,6 +52,7 @@ def make_app(node: NodeView, closing: trio.Event) -> Starlette:
             Route("/v1/evidence", records.evidence, methods=_GET),
             Route("/v1/slashings", records.slashings, methods=_GET),
             Route("/v1/changes", records.changes, methods=_GET),
+            Route("/v1/faults", faults.list, methods=_GET),
             Route("/livez", status.livez, methods=_GET),
             Route("/readyz", status.readyz, methods=_GET),
             Route("/metrics", status.metrics, methods=_GET),

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sequencer.api.app import make_app
 from sequencer.api.node_view import NodeView
+from sequencer.fault_log import FaultLog
 from sequencer.ports import Address, explain_bind_error
 
 GRACE_SECONDS: Final = 3
@@ -79,6 +80,7 @@ async def serve_api(
     listener: socket.socket,
     *,
     closing: trio.Event,
+    fault_log: FaultLog | None = None,
     task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answers on `listener`, which it owns, until `closing` is set; then ends within `GRACE_SECONDS`.
@@ -87,7 +89,7 @@ async def serve_api(
     cases a client that takes nothing of its answer can hold it up, for `STALLED_READER_MS`: anycorn shields its writes.
     """
     with listener:
-        app = cast("anycorn.typing.ASGIFramework", _Application(make_app(node, closing)))
+        app = cast("anycorn.typing.ASGIFramework", _Application(make_app(node, closing, fault_log)))
         task_status.started(Address(*listener.getsockname()[:2]))
         while not closing.is_set():
             try:

@@ -2,13 +2,15 @@
 runs, from another terminal.
 
 Processes are found by the database that they hold open in the devnet's home, frozen ones too. Links can be broken only
-when the devnet was started with --chaos, which leads them through proxies.
+when the devnet was started with --chaos, which leads them through proxies. What is done goes into the fault log of the
+home, which all nodes show.
 """
 
 import os
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -20,7 +22,9 @@ from sequencer.failures import CommandError, ExitCode
 
 if TYPE_CHECKING:
     from sequencer.config import LoadedNode
+    from sequencer.fault_log import FaultLog
     from sequencer.home import Home
+    from sequencer.schema.faults import Fault
 
 LEADER: Final = "leader"
 WATCH_SECONDS: Final = 30.0
@@ -37,25 +41,35 @@ ForOption = Annotated[float | None, typer.Option("--for", help="Seconds after wh
 
 def kill_leader(home: HomeOption = DEFAULT_HOME) -> None:
     """Kill whoever leads now (SIGKILL), and tell how long the others stood still. The devnet starts it again."""
-    kill(LEADER, home)
+    _kill(LEADER, home, by="chaos kill-leader")
 
 
 def kill(node: NodeArgument, home: HomeOption = DEFAULT_HOME) -> None:
     """Kill a node's process (SIGKILL). A devnet starts it again after 5 s, unless it runs with --no-restart."""
+    _kill(node, home, by="chaos kill")
+
+
+def _kill(node: str, home: Path, by: str) -> None:
+    from sequencer.fault_log import KILL
+
     loaded = _load(home)
     chosen, before = _choose(loaded, node)
-    pid = _signal(chosen, signal.SIGKILL)
     name = chosen.config.validator
+    with _noting(home, KILL, [name], by):
+        pid = _signal(chosen, signal.SIGKILL)
     talk(f"{name} is killed (process {pid}), in view {before['view']:,} at height {before['height']:,}")
     _watch_next_decide(loaded, name, before)
 
 
 def pause(node: NodeArgument, home: HomeOption = DEFAULT_HOME, for_seconds: ForOption = None) -> None:
     """Freeze a node's process (SIGSTOP): its connections stay, so only timers tell the others."""
+    from sequencer.fault_log import PAUSE
+
     loaded = _load(home)
     chosen, before = _choose(loaded, node)
-    pid = _signal(chosen, signal.SIGSTOP)
     name = chosen.config.validator
+    with _noting(home, PAUSE, [name], "chaos pause", for_seconds):
+        pid = _signal(chosen, signal.SIGSTOP)
     talk(f"{name} is frozen (process {pid}), in view {before['view']:,} at height {before['height']:,}")
     if for_seconds is None:
         talk(f"`sequencer chaos resume {name}{_option(home)}` lets it go on")
@@ -64,6 +78,7 @@ def pause(node: NodeArgument, home: HomeOption = DEFAULT_HOME, for_seconds: ForO
         time.sleep(for_seconds)
     finally:
         _signal(chosen, signal.SIGCONT)
+        _note_unpaused(home, name)
         talk(f"{name} goes on")
 
 
@@ -73,6 +88,7 @@ def resume(
     """Let a frozen node go on (SIGCONT)."""
     chosen = _find_node(_load(home), node)
     _signal(chosen, signal.SIGCONT)
+    _note_unpaused(home, node)
     talk(f"{node} goes on")
 
 
@@ -93,6 +109,7 @@ def partition(
     """Cut the links between groups of nodes. Connections look alive: only timers tell."""
     from sequencer.chaos.control import Impose
     from sequencer.chaos.links import list_pairs, list_parted
+    from sequencer.fault_log import PARTITION
 
     names = _ask_names(home)
     parts = [_parse_nodes(group, names) for group in groups]
@@ -110,7 +127,8 @@ def partition(
     if not pairs:
         raise CommandError("that leaves everyone together: name fewer nodes, or more groups", ExitCode.USAGE)
     what = f"{','.join(named)} not heard" if one_way else " | ".join(",".join(part) for part in parts)
-    _order(home, Impose(f"partition {what}", tuple(pairs), is_cut=True, for_seconds=for_seconds))
+    with _noting(home, PARTITION, named, f"chaos partition {what}", for_seconds):
+        _order(home, Impose(f"partition {what}", tuple(pairs), is_cut=True, for_seconds=for_seconds))
 
 
 def delay(
@@ -124,21 +142,27 @@ def delay(
     """Slow down links. Orders add up: two of 50 ms are 100 ms."""
     from sequencer.chaos.control import Impose
     from sequencer.chaos.links import list_pairs
+    from sequencer.fault_log import DELAY
 
     names = _ask_names(home)
     pairs = list_pairs(_parse_nodes(source, names), _parse_nodes(destination, names), both_ways=False)
+    # The narrower side is what was meant: what is slow from all to n2 is n2.
+    targets = _parse_nodes(destination if source == "all" else source, names)
     what = f"delay {milliseconds:g} ms{f' + {jitter_ms:g} ms' if jitter_ms else ''} from {source} to {destination}"
-    _order(home, Impose(what, tuple(pairs), delay_ms=milliseconds, jitter_ms=jitter_ms, for_seconds=for_seconds))
+    with _noting(home, DELAY, targets, f"chaos {what}", for_seconds):
+        _order(home, Impose(what, tuple(pairs), delay_ms=milliseconds, jitter_ms=jitter_ms, for_seconds=for_seconds))
 
 
 def heal(home: HomeOption = DEFAULT_HOME) -> None:
     """Undo everything: links are whole again, frozen nodes go on."""
     from sequencer.chaos.control import Heal, State, ask
+    from sequencer.fault_log import LINK_FAULTS
 
     loaded = _load(home)
     for node in loaded.nodes:
         if _read_process(node)[1] == "frozen":
             _signal(node, signal.SIGCONT)
+            _note_unpaused(home, node.config.validator)
             talk(f"{node.config.validator} goes on")
     try:
         reply = ask(home, Heal())
@@ -149,6 +173,7 @@ def heal(home: HomeOption = DEFAULT_HOME) -> None:
         return
     for order in reply.orders if isinstance(reply, State) else ():
         talk(f"over: {order.what}; {order.bites:,} chunks and connections met it")
+    _note_end(home, lambda fault: fault.fault in LINK_FAULTS)
     talk("all links are whole")
 
 
@@ -181,6 +206,51 @@ def status(home: HomeOption = DEFAULT_HOME, output: OutputOption = OutputFormat.
         print_rows(("links", "directions", "bites"), [(order.what, order.links, order.bites) for order in orders])
     else:
         talk("all links are whole" if has_proxies else "links cannot be broken: this devnet runs without --chaos")
+
+
+# The fault log
+
+
+@contextmanager
+def _noting(
+    home: Path, fault: str, targets: Sequence[str], by: str, for_seconds: float | None = None
+) -> Iterator[None]:
+    """Write down what is done before it is done, so that whoever notices it finds it there; undo that if it fails.
+
+    A log that cannot be written keeps nobody from breaking things.
+    """
+    log = _open_log(home)
+    try:
+        begun = log.begin(fault, targets, by, seconds=for_seconds)
+    except OSError as error:
+        talk(f"this is not written down: {log.path}: {error.strerror}")
+        begun = None
+    try:
+        yield
+    except BaseException:
+        _note_end(home, lambda other: begun is not None and other.id == begun.id)
+        raise
+
+
+def _note_unpaused(home: Path, name: str) -> None:
+    from sequencer.fault_log import PAUSE
+
+    _note_end(home, lambda fault: fault.fault == PAUSE and name in fault.targets)
+
+
+def _note_end(home: Path, is_over: "Callable[[Fault], bool]") -> None:
+    log = _open_log(home)
+    try:
+        log.end(is_over)
+    except OSError as error:
+        talk(f"this is not written down: {log.path}: {error.strerror}")
+
+
+def _open_log(home: Path) -> "FaultLog":
+    from sequencer.fault_log import FaultLog
+    from sequencer.local_cluster.home import FAULTS_FILE
+
+    return FaultLog(home / FAULTS_FILE)
 
 
 # How a devnet is found, and what runs of it

@@ -6,7 +6,7 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -21,6 +21,7 @@ from sequencer.ports import PortUnavailableError
 
 if TYPE_CHECKING:
     from sequencer.chaos.control import ChaosThread
+    from sequencer.fault_log import FaultLog
     from sequencer.home import Home, HomePlan
     from sequencer.local_cluster.cluster import LocalCluster
     from sequencer.network_config import NetworkConfig
@@ -95,6 +96,7 @@ def devnet(
     with _Interrupts() as interrupts, ForkServerProcess() as server:
         from sequencer.local_cluster.cluster import LocalCluster
         from sequencer.local_cluster.home import (
+            compute_fault_settings,
             compute_journal_settings,
             compute_port_settings,
             lock_home,
@@ -108,6 +110,7 @@ def devnet(
             {} if is_new or base_port is None else compute_port_settings(made, base_port),
             {node.config.validator: {"durability": durability.value} if durability else {} for node in made.nodes},
             compute_journal_settings(made) if journal else {},
+            compute_fault_settings(made),
         )
         liars = _parse_byzantine(byzantine or (), made)
         with (
@@ -314,12 +317,15 @@ def _run(
     """Until somebody wants an end: show what goes on, and bring back who was killed. `check` raises what makes it
     senseless to go on.
     """
+    from sequencer.fault_log import FaultLog
+    from sequencer.local_cluster.home import FAULTS_FILE
     from sequencer.local_cluster.keeper import Keeper
     from sequencer.local_cluster.watch import Watcher
 
     watcher = Watcher(cluster)
-    keeper = Keeper(cluster, is_restarting=is_restarting)
-    with _open_line(is_live) as (show, line_seconds):
+    fault_log = FaultLog(cluster.home.path / FAULTS_FILE)
+    keeper = Keeper(cluster, fault_log, is_restarting=is_restarting)
+    with _open_line(is_live) as (show, line_seconds), _ending_faults(fault_log):
         next_line = 0.0
         while not interrupts.count:
             check()
@@ -329,6 +335,18 @@ def _run(
                 next_line = now + line_seconds
                 show(str(watcher.look() or "no node answers"))
             time.sleep(_TICK_SECONDS)
+
+
+@contextmanager
+def _ending_faults(fault_log: "FaultLog") -> Iterator[None]:
+    """No fault outlives the devnet. One whose devnet was killed had no time to say so: then the next one does."""
+    with suppress(OSError):
+        fault_log.end()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            fault_log.end()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -104,6 +105,9 @@ class LocalCluster:
     def url(self, name: str) -> str:
         """Base URL of the node's API."""
         return f"http://{self._setting(name, 'api')}"
+
+    def database_path(self, name: str) -> Path:
+        return self._nodes[name].database_path
 
     def log_path(self, name: str) -> str:
         return str(self._nodes[name].folder / LOG_FILE)

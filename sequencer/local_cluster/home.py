@@ -16,6 +16,8 @@ DEVNET_NAME: Final = "devnet"
 """Name of every network that is made here. What has another name is somebody's network and never deleted."""
 CHAOS_SOCKET: Final = "chaos.sock"
 """In the home of a devnet that runs with --chaos: where orders to break its links arrive."""
+FAULTS_FILE: Final = "faults.jsonl"
+"""In the home of a devnet: what was done to it (`sequencer.fault_log`)."""
 _FREE_PORTS_FROM: Final = 10_000
 _FREE_PORTS_TO: Final = 27_000
 """Below what systems give to outgoing connections: those could take a dead node's port before it is back."""
@@ -58,7 +60,8 @@ def remove_devnet(path: Path) -> None:
             # A single node may run from here too (`sequencer start`): it would go on in files that are gone.
             if node.folder.is_dir():
                 locks.enter_context(DatabaseLock(node.database_path))
-        (path / CHAOS_SOCKET).unlink(missing_ok=True)
+        for name in (CHAOS_SOCKET, FAULTS_FILE):
+            (path / name).unlink(missing_ok=True)
         remove_home(path)
 
 
@@ -95,6 +98,11 @@ def compute_port_settings(home: Home, base_port: int) -> dict[str, dict[str, str
 def compute_journal_settings(home: Home) -> dict[str, dict[str, str]]:
     """Settings that let every node keep a journal in its folder, for one run."""
     return {node.config.validator: {"journal": str((node.folder / "journal").absolute())} for node in home.nodes}
+
+
+def compute_fault_settings(home: Home) -> dict[str, dict[str, str]]:
+    """Settings that let every node tell what is done to this devnet."""
+    return {node.config.validator: {"faults": str((home.path / FAULTS_FILE).absolute())} for node in home.nodes}
 
 
 def merge_settings(*parts: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:

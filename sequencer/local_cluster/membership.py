@@ -14,6 +14,7 @@ from sequencer.databases import create_database
 from sequencer.failures import CommandError, ExitCode
 from sequencer.home import API_PORT_OFFSET, Home, add_node
 from sequencer.keys import generate_key
+from sequencer.local_cluster.home import FAULTS_FILE
 from sequencer.ports import Address, PortUnavailableError, check_ports_free
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def make_node(home: Home, newcomer: Newcomer, validator_id: int, trusted: str) -
         validator=newcomer.name,
         validator_id=validator_id,
         trusted=trusted,
+        faults=f"../{FAULTS_FILE}",
         listen=str(newcomer.listen),
         api=str(newcomer.api),
         peers={node.config.validator: str(node.listen) for node in home.nodes if not node.is_newcomer},

@@ -11,7 +11,8 @@ import pytest
 
 from sequencer.api_client import ApiClient
 from sequencer.failures import ExitCode
-from sequencer.local_cluster.home import CHAOS_SOCKET, find_base_port
+from sequencer.fault_log import FaultLog
+from sequencer.local_cluster.home import CHAOS_SOCKET, FAULTS_FILE, find_base_port
 from tests.cluster.conftest import SECONDS
 from tests.cluster.test_cli import run, run_devnet
 
@@ -58,9 +59,18 @@ def test_a_running_devnet_is_broken_and_healed(tmp_path: Path) -> None:
         frozen = run("chaos", "pause", "n1", "--home", home)
         assert frozen.returncode == ExitCode.OK, frozen.stderr
         assert get_states(home)["n1"] == "frozen"
+        with ApiClient(urls["n0"]) as client:
+            faults = client.get("/v1/faults")["faults"]
+        assert [(fault["fault"], fault["targets"], fault["until_ms"]) for fault in faults] == [
+            ("partition", ["n3"], None),
+            ("delay", ["n0"], None),
+            ("pause", ["n1"], None),
+        ]
         healed = run("chaos", "heal", "--home", home)
         assert healed.returncode == ExitCode.OK, healed.stderr
         assert "n1 goes on" in healed.stderr
+        log = FaultLog(home / FAULTS_FILE)
+        assert log.read_active() == ()
         assert look(home)["orders"] == []
         wait_for_peers(urls["n3"], {"n0", "n1", "n2"})
 
@@ -68,6 +78,7 @@ def test_a_running_devnet_is_broken_and_healed(tmp_path: Path) -> None:
         assert killed.returncode == ExitCode.OK, killed.stderr
         assert "is killed" in killed.stderr
         assert "the others have decided height" in killed.stderr
+        assert [fault.by for fault in log.read() if fault.fault == "kill"] == ["chaos kill-leader"]
 
         for arguments, words in (
             (("partition", "n9"), "there are n0, n1, n2, n3"),
@@ -82,6 +93,7 @@ def test_a_running_devnet_is_broken_and_healed(tmp_path: Path) -> None:
         process.communicate(timeout=SECONDS)
         assert process.returncode == ExitCode.OK
     assert not (home / CHAOS_SOCKET).exists()
+    assert log.read_active() == (), "no fault outlives the devnet"
     nobody = run("chaos", "kill-leader", "--home", home)
     assert nobody.returncode == ExitCode.UNREACHABLE
 

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from sequencer.failures import ExitCode
-from sequencer.local_cluster.home import find_base_port
+from sequencer.fault_log import FaultLog
+from sequencer.local_cluster.home import FAULTS_FILE, find_base_port
 from tests.cluster.conftest import SECONDS
 
 pytestmark = pytest.mark.cluster
@@ -142,11 +143,17 @@ def test_devnet_brings_a_killed_node_back(tmp_path: Path, base_port: str) -> Non
     with run_devnet(tmp_path, "--base-port", base_port) as (process, ready):
         os.kill(ready["nodes"][2]["pid"], signal.SIGKILL)
         assert process.stderr is not None
+        log = FaultLog(tmp_path / "devnet" / FAULTS_FILE)
         lines = []
         for line in process.stderr:
             lines.append(line)
+            if "it is started again in" in line:
+                assert [(fault.fault, fault.targets, fault.by) for fault in log.read_active()] == [
+                    ("kill", ("n2",), "devnet")
+                ]
             if "n2 is started again" in line:
                 break
+        assert log.read_active() == ()
         assert any("killed by SIGKILL" in line for line in lines)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=SECONDS)

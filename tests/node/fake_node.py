@@ -17,6 +17,7 @@ from consensus.promises import Promise
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
 from sequencer.api.app import make_app
 from sequencer.api.node_view import BlockReader, NodeStatus, PayloadOpener
+from sequencer.fault_log import FaultLog
 from sequencer.keys import generate_key
 from sequencer.ledger_log import ChangeEntry
 from sequencer.mempool import Admission
@@ -149,9 +150,10 @@ def replace_validator(state: LedgerState, number: int, **fields: Any) -> tuple[V
     )
 
 
-def make_client(node: FakeNode, closing: trio.Event | None = None) -> httpx.AsyncClient:
+def make_client(
+    node: FakeNode, closing: trio.Event | None = None, *, fault_log: FaultLog | None = None
+) -> httpx.AsyncClient:
     """The API over this node; the application is called directly."""
-    transport = httpx.ASGITransport(
-        make_app(node, trio.Event() if closing is None else closing), raise_app_exceptions=False
-    )
+    app = make_app(node, trio.Event() if closing is None else closing, fault_log)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://node")
