@@ -20,6 +20,9 @@ KEY_FILE_MODE = 0o600
 NEXT_SUFFIX = ".next"
 """`validator.key.next` holds the key that a rotation brings, until it has taken the place of the other one."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
+"""Where a service manager puts what only this service may read (systemd, `LoadCredential=`). It may grant the reading
+by an access control list, whose mask shows as the group's bits, so there a group that may read is no exposure."""
 _FILE_BYTES_MAX = 4096
 """Far more than a key file has; what is longer is another file."""
 
@@ -92,7 +95,7 @@ def _read_private(path: Path) -> str:
         raise ConfigError(path, None, "no such key file", action) from error
     except OSError as error:
         raise ConfigError(path, None, f"cannot be read: {error.strerror}") from error
-    if mode & _OTHERS:
+    if mode & (stat.S_IRWXO | stat.S_IWGRP if _is_credential(path) else _OTHERS):
         raise ExposedKeyError(
             path,
             None,
@@ -100,6 +103,11 @@ def _read_private(path: Path) -> str:
             f"If nobody has copied it, run: chmod {KEY_FILE_MODE:o} {path}",
         )
     return content.decode("ascii", errors="replace").strip()
+
+
+def _is_credential(path: Path) -> bool:
+    folder = os.environ.get(_CREDENTIALS_VARIABLE)
+    return bool(folder) and path.absolute().parent == Path(str(folder))
 
 
 def _parse_seed(path: Path, text: str) -> bytes:

@@ -9,6 +9,7 @@ import typer
 from sequencer.cli.chaos import chaos_app
 from sequencer.cli.check import check_app
 from sequencer.cli.config_show import config_show
+from sequencer.cli.database import database_app
 from sequencer.cli.devnet import devnet_app
 from sequencer.cli.explore import explore
 from sequencer.cli.forensics import forensics
@@ -60,6 +61,7 @@ for _command in (init, start, status, forensics, simulate, explore, twins, versi
     app.command()(_command)
 app.add_typer(devnet_app, name="devnet")
 app.add_typer(chaos_app, name="chaos")
+app.add_typer(database_app, name="database")
 app.add_typer(tx_app, name="tx")
 app.add_typer(stake_app, name="stake")
 app.add_typer(check_app, name="check")

@@ -1,9 +1,6 @@
 """`sequencer start`: one node in this process, made to be run by a supervisor such as systemd."""
 
-import os
-import socket
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,19 +52,14 @@ async def _run(loaded: "LoadedNode") -> None:
     import trio
 
     from sequencer.process import run_node
+    from sequencer.supervisor import keep_watchdog, notify
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(run_node, loaded))
-        # Listening is what a supervisor may wait for: whether the network decides does not depend on this node alone.
-        notify_supervisor(f"READY=1\nSTATUS={loaded.config.validator} listens on {loaded.config.listen}")
 
+        async def run(*, task_status: "trio.TaskStatus[None]") -> None:
+            await run_node(loaded, task_status=task_status)
+            nursery.cancel_scope.cancel()
 
-def notify_supervisor(state: str) -> None:
-    """Tell systemd (`Type=notify`), when it is there to listen. See sd_notify(3)."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    # A leading @ stands for Linux's abstract names.
-    path = "\0" + address[1:] if address.startswith("@") else address
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.sendto(state.encode(), path)
+        await nursery.start(run)
+        notify(f"READY=1\nSTATUS={loaded.config.validator} listens on {loaded.config.listen}")
+        nursery.start_soon(keep_watchdog)

@@ -1,11 +1,7 @@
-"""Figures of the live line, and what a supervisor such as systemd is told."""
-
-import socket
-from pathlib import Path
+"""Figures of the live line."""
 
 import pytest
 
-from sequencer.cli.start import notify_supervisor
 from sequencer.local_cluster.watch import RunningTotal, compute_median
 
 
@@ -23,19 +19,6 @@ def test_no_median_of_nothing_and_of_what_is_off_the_scale() -> None:
     assert compute_median((), []) is None
     assert compute_median([(1.0, 5.0)], [(1.0, 5.0)]) is None
     assert compute_median((), [(1.0, 0.0), (float("inf"), 4.0)]) is None
-
-
-def test_supervisor_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.bind(str(tmp_path / "notify"))
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        notify_supervisor("READY=1")
-        assert channel.recv(100) == b"READY=1"
-
-
-def test_nobody_is_told_without_a_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    notify_supervisor("READY=1")
 
 
 def test_timeouts_on_the_live_line_never_fall() -> None:

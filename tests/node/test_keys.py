@@ -46,6 +46,23 @@ def test_a_key_that_others_can_access_is_refused_with_the_command_that_helps(key
         read_key(key_path)
 
 
+def test_a_credential_may_show_the_mask_of_an_access_control_list(
+    key_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd grants a service the reading of its credentials by a list, which the group's bits show. Elsewhere the
+    same mode means that a group reads the key, and others must not read it even there.
+    """
+    key_path.chmod(0o440)
+    with pytest.raises(ConfigError, match="mode 0440"):
+        read_key(key_path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(key_path.parent))
+    assert read_key(key_path).secret == signer.secret
+    for mode in (0o444, 0o460):
+        key_path.chmod(mode)
+        with pytest.raises(ConfigError, match=f"mode {mode:04o}"):
+            read_key(key_path)
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
 def test_a_private_key_is_accepted(key_path: Path, signer: Signer, mode: int) -> None:
     key_path.chmod(mode)
