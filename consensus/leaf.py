@@ -19,6 +19,7 @@ from consensus.certificates import (
 from consensus.evidence import EVIDENCE_MAX, Evidence
 from consensus.header import LeafHeader, compute_header_commitment
 from consensus.operations import OPERATIONS_MAX, Operation
+from consensus.payload_tree import compute_payload_commitment
 from consensus.types import (
     Commitment,
     Epoch,
@@ -33,14 +34,13 @@ from consensus.types import (
     WireView,
 )
 
-LEAF_VERSION: Final = 2
+LEAF_VERSION: Final = 3
 """Version of the leaf's fields. A leaf of another version is refused."""
 CLOSING_PATH_MAX = 2048
 """Closing leaves in an epoch proof."""
 BEACON_CHECKPOINTS_MAX = 256
 
 _BODY_TAG = b"sequencer/leaf-body/2\0"
-_PAYLOAD_TAG = b"sequencer/payload/1\0"
 _NO_COMMITMENT = Commitment(bytes(32))
 
 _encode = encode_leaf = msgspec.msgpack.Encoder().encode
@@ -68,6 +68,7 @@ class Leaf(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     timestamp_ms: WireCount
     """Milliseconds since the Unix epoch by the proposer's clock, never below the parent's."""
     payload: WireCommitment
+    """Root of the payload's tree, see `consensus.payload_tree`."""
     payload_bytes: WireCount
     ledger: WireCommitment
     """Commitment of the ledger state after the parent (S1)."""
@@ -135,12 +136,6 @@ def _compute_body_commitment(body: object) -> Commitment:
 
 _NO_BODY = ((), (), None, None)
 _EMPTY_BODY = _compute_body_commitment(_NO_BODY)
-
-
-def compute_payload_commitment(payload: bytes) -> Commitment:
-    digest = sha256(_PAYLOAD_TAG)
-    digest.update(payload)
-    return Commitment(digest.digest())
 
 
 class Block:

@@ -18,7 +18,6 @@ from consensus.leaf import (
     EpochProof,
     Leaf,
     compute_leaf_commitment,
-    compute_payload_commitment,
     make_header,
 )
 from consensus.messages import (
@@ -39,6 +38,7 @@ from consensus.messages import (
     TimeoutVote,
     Vote,
 )
+from consensus.payload_tree import compute_payload_commitment
 from consensus.signatures import Domain, make_statement
 from consensus.stake_table import StakeTable
 from consensus.types import Commitment, Epoch, Microseconds, ValidatorId, View

@@ -1,13 +1,12 @@
 """Agreement: one block a height, on every node, for ever; and each height's block is a child of the one below."""
 
 from collections.abc import Container, Sequence
-from hashlib import sha256
 
 from consensus.effects import Decide
 from consensus.leaf import Block
 from consensus.safety import SafetyRecord
 from consensus.types import Microseconds, ValidatorId
-from netsim.checkers.commitments import compute_commitment
+from netsim.checkers.commitments import compute_commitment, compute_payload_commitment
 from netsim.checkers.violation import Violation
 from netsim.observer import Observer
 
@@ -56,7 +55,7 @@ class Agreement(Observer):
             return
         if leaf.parent != self._chain[-1]:
             raise Violation("agreement", f"node {node} decided {block}, no child of height {leaf.height - 1}")
-        if leaf.payload != sha256(b"sequencer/payload/1\x00" + block.payload).digest():
+        if leaf.payload != compute_payload_commitment(block.payload):
             raise Violation("agreement", f"node {node} decided {block} with a payload that is not its own")
         self._chain.append(commitment)
         self._decider.append(node)

@@ -42,6 +42,19 @@ def _compute(leaf: Leaf) -> bytes:
     return sha256(b"sequencer/leaf/2\x00" + _encode(header)).digest()
 
 
+def compute_payload_commitment(payload: bytes) -> bytes:
+    """RFC 6962, 2.1, word for word, over chunks of a KiB."""
+    if not payload:
+        return sha256().digest()
+    if len(payload) <= 1024:
+        return sha256(b"\x00" + payload).digest()
+    left = 1024
+    while left * 2 < len(payload):
+        left *= 2
+    halves = compute_payload_commitment(payload[:left]), compute_payload_commitment(payload[left:])
+    return sha256(b"\x01" + b"".join(halves)).digest()
+
+
 def compute_ledger_commitment(state: LedgerState) -> bytes:
     """The state with its stake tables taken out, and then those, each as a hash of its own."""
     fields = [() if name == "tables" else getattr(state, name) for name in state.__struct_fields__]

@@ -12,9 +12,10 @@ import msgspec
 
 from consensus.certificates import FinalityCertificate
 from consensus.epochs import EpochStart
-from consensus.leaf import Block, EpochProof, Leaf, compute_payload_commitment
+from consensus.leaf import Block, EpochProof, Leaf
 from consensus.ledger import Ledger, LedgerState
 from consensus.messages import Snapshot
+from consensus.payload_tree import compute_payload_commitment
 from consensus.promises import Promise
 from consensus.safety import SafetyRecord
 from consensus.types import Commitment, Epoch, Height, NetworkId, ValidatorId

@@ -18,7 +18,8 @@ from sequencer.folders import sync_folder
 from sequencer.storage.errors import NEW_KEY, StorageError, explaining
 from sequencer.storage.lock import DatabaseLock
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
+"""Of the tables and of what stands in them: goes up with the leaf's version (`consensus.leaf.LEAF_VERSION`) too."""
 APPLICATION_ID: Final = 0x53455131
 """Marks the file as ours (bytes 68 to 71 of its header, "SEQ1")."""
 PAGE_BYTES: Final = 16 * 1024
@@ -124,7 +125,8 @@ def open_reader(path: Path) -> sqlite3.Connection:
             raise StorageError(
                 path,
                 f"its format is version {version}, this program reads version {SCHEMA_VERSION}",
-                "Run the version of the program that wrote it",
+                "Run the version of the program that wrote it; on a network made for trying things out, start over "
+                "(sequencer devnet --reset)",
             )
         return _connect(path, "ro")
 

@@ -14,7 +14,8 @@ from consensus.certificates import FinalityCertificate
 from consensus.effects import Batch, Decide
 from consensus.epochs import EpochStart
 from consensus.errors import InvariantViolation
-from consensus.leaf import Block, compute_payload_commitment
+from consensus.leaf import Block
+from consensus.payload_tree import compute_payload_commitment
 from consensus.types import Commitment, Epoch, Height
 from sequencer.storage.schema import HEIGHT_SHIFT
 

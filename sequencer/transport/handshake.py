@@ -32,7 +32,7 @@ from consensus.signatures import Domain, SignatureScheme, make_statement
 from consensus.types import Epoch, NetworkId, ValidatorId, View, WireCount, WireSignature, WireValidatorId
 from sequencer.transport.framing import HELLO_BYTES_MAX, FrameReader, encode_frame
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 """Of everything on the wire: frames, handshake, messages. Nodes of different versions do not talk."""
 CHALLENGE_BYTES: Final = 32
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from consensus.effects import Batch
-from consensus.leaf import Block, compute_payload_commitment, make_leaf
+from consensus.leaf import Block, make_leaf
+from consensus.payload_tree import compute_payload_commitment
 from consensus.types import Height, ValidatorId, View
 from sequencer.payload import encode_payload
 from tests.node.api_world import World, open_world

@@ -17,7 +17,7 @@ from consensus.promises import Promise
 from consensus.types import Commitment, Epoch, NetworkId, ValidatorId, View
 from sequencer.payload import PayloadCache, compute_hashes
 from sequencer.storage import PromiseRow, StorageError, create_database
-from sequencer.storage.schema import read_boot_id
+from sequencer.storage.schema import SCHEMA_VERSION, read_boot_id
 from sequencer.storage.sqlite import Durability, SqliteStorage
 from tests.node.chain import GENESIS, NETWORK, RECORD, VALIDATOR, decided, make_block, make_chain, make_record, voted
 from tests.node.database import DURABILITIES
@@ -89,9 +89,11 @@ def test_a_database_of_another_validator_or_network_is_refused(path: Path) -> No
 
 
 def test_a_database_of_another_version_or_program_is_refused(path: Path) -> None:
-    execute(path, "PRAGMA user_version = 3")
-    with pytest.raises(StorageError, match="version 3, this program reads version 2"):
-        open_database(path)
+    """An older one holds leaves that nobody would take any more: its owner is told what to do instead."""
+    for version in (SCHEMA_VERSION - 1, SCHEMA_VERSION + 1):
+        execute(path, f"PRAGMA user_version = {version}")
+        with pytest.raises(StorageError, match=f"version {version}, this program reads .*sequencer devnet --reset"):
+            open_database(path)
     execute(path, "PRAGMA application_id = 7")
     with pytest.raises(StorageError, match="another program"):
         open_database(path)

@@ -170,7 +170,7 @@ async def test_a_wrong_hello_gets_its_reason(changes: dict[str, object], reason:
         (b"\xc1", "malformed_hello"),
         (b"GET / HTTP/1.1\r\n", "malformed_hello"),
         (make_hello() + b"\0", "malformed_hello"),
-        (make_hello().replace(b"\x96\x01\x01", b"\x96\x01\xcc\x01"), "malformed_hello"),
+        (make_hello().replace(b"\x96\x01\x02", b"\x96\x01\xcc\x02"), "malformed_hello"),
         (msgspec.msgpack.encode(Welcome()), "malformed_hello"),
         (b"x" * 513, "oversized_frame"),
     ],
@@ -261,7 +261,7 @@ def test_a_digest_binds_direction_version_identities_and_both_challenges() -> No
         *(
             (DIALLER, msgspec.structs.replace(hello, **change), b"b" * 32)
             for change in (
-                {"version": 2},
+                {"version": PROTOCOL_VERSION + 1},
                 {"network_id": b"x" * 32},
                 {"dialler": N2},
                 {"acceptor": N2},

@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.effects import Batch, Decide
-from consensus.leaf import Block, compute_payload_commitment
+from consensus.leaf import Block
+from consensus.payload_tree import compute_payload_commitment
 from consensus.safety import SafetyRecord
 from consensus.types import Height, Microseconds, View
 from netsim.cluster import Cluster
