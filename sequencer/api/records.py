@@ -8,9 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from consensus.evidence import Evidence, compute_evidence_id, get_rule
+from consensus.types import Height
 from sequencer.api.encoding import JSON_MEDIA_TYPE, to_hex
 from sequencer.api.node_view import NodeView
 from sequencer.api.parameters import Query, check_accepts_json
+from sequencer.api.proofs import describe_contradiction, describe_messages
 from sequencer.directory import Directory
 from sequencer.ledger_log import CHANGES_KEPT_MAX, ChangeEntry
 from sequencer.schema.records import ChangeJson, ChangesJson, EvidenceJson, EvidenceListJson
@@ -26,6 +28,8 @@ class Records:
     def __init__(self, node: NodeView, directory: Directory) -> None:
         self._node = node
         self._directory = directory
+        self._included: dict[tuple[int, str], EvidenceJson] = {}
+        """Proofs in decided leaves by height and offender: as many as there are changes to tell of."""
 
     async def changes(self, request: Request) -> Response:
         return self._answer(request, lambda entry: True)
@@ -37,20 +41,10 @@ class Records:
         check_accepts_json(request)
         Query(request)
         self._directory.update(self._node.status().ledger)
-        included = [
-            msgspec.convert(
-                {
-                    "offender": entry.fields["validator"],
-                    "rule": entry.fields["rule"],
-                    "epoch": entry.fields["offence_epoch"],
-                    "id": None,
-                    "height": entry.height,
-                },
-                EvidenceJson,
-            )
-            for entry in self._node.recent_changes()
-            if entry.kind == "tombstoned"
-        ]
+        punished = [entry for entry in self._node.recent_changes() if entry.kind == "tombstoned"]
+        keys = {(entry.height, str(entry.fields["validator"])) for entry in punished}
+        self._included = {key: proof for key, proof in self._included.items() if key in keys}
+        included = [self._find_included(entry) for entry in punished]
         answer = EvidenceListJson([self._describe(proof) for proof in self._node.pending_evidence()], included)
         return Response(msgspec.json.encode(answer), media_type=JSON_MEDIA_TYPE)
 
@@ -66,6 +60,28 @@ class Records:
         complete_from = kept[0].height + (len(kept) >= CHANGES_KEPT_MAX) if kept else None
         return Response(msgspec.json.encode(ChangesJson(complete_from, shown)), media_type=JSON_MEDIA_TYPE)
 
-    def _describe(self, proof: Evidence) -> EvidenceJson:
-        offender = self._directory.name_of(proof.offender)
-        return EvidenceJson(offender, get_rule(proof), proof.epoch, to_hex(compute_evidence_id(proof)), None)
+    def _find_included(self, entry: ChangeEntry) -> EvidenceJson:
+        """Who was tombstoned, with the proof from the leaf that did it: looked up once, as it never changes."""
+        offender = str(entry.fields["validator"])
+        known = self._included.get((entry.height, offender))
+        if known is not None:
+            return known
+        block = self._node.storage.read_decided_at(entry.height)
+        for proof in () if block is None else block.leaf.evidence:
+            if self._directory.name_of(proof.offender) == offender and get_rule(proof) == entry.fields["rule"]:
+                found = self._included[entry.height, offender] = self._describe(proof, entry.height)
+                return found
+        told = {"offender": offender, "rule": entry.fields["rule"], "epoch": entry.fields["offence_epoch"]}
+        without = {"id": None, "height": entry.height, "contradiction": None, "messages": ()}
+        return msgspec.convert(told | without, EvidenceJson)
+
+    def _describe(self, proof: Evidence, height: Height | None = None) -> EvidenceJson:
+        return EvidenceJson(
+            offender=self._directory.name_of(proof.offender),
+            rule=get_rule(proof),
+            epoch=proof.epoch,
+            id=to_hex(compute_evidence_id(proof)),
+            height=height,
+            contradiction=describe_contradiction(proof),
+            messages=describe_messages(proof),
+        )

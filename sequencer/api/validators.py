@@ -30,7 +30,9 @@ class Validators:
         ledger = self._look()
         table, following = ledger.table, ledger.find_table(Epoch(ledger.epoch + 1))
         described = [self._describe(validator, ledger, table, following) for validator in ledger.state.validators]
-        answer = ValidatorsJson(ledger.epoch, ledger.total_stake, described)
+        answer = ValidatorsJson(
+            ledger.epoch, table.total, table.success_threshold, table.one_honest_threshold, described
+        )
         return Response(msgspec.json.encode(answer), media_type=JSON_MEDIA_TYPE)
 
     async def get(self, request: Request) -> Response:

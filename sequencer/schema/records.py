@@ -1,12 +1,15 @@
 """What happened: changes of the ledger, slashings among them, and evidence (J4)."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from sequencer.schema.fields import Epoch, Hash, Height, ValidatorName
+from sequencer.schema.fields import Epoch, Hash, Height, Hex, ValidatorName, View
+
+MessageKind: TypeAlias = Literal["proposal", "quorum_vote", "finalize_vote", "timeout_vote", "promise"]
+"""What can be signed and stand in a proof."""
 
 
 class ChangeJson(msgspec.Struct):
@@ -35,14 +38,36 @@ class ChangesJson(msgspec.Struct):
     changes: Annotated[list[ChangeJson], Meta(description="Oldest first.")]
 
 
+class SignedMessageJson(msgspec.Struct):
+    """A message in a proof, signed by the offender."""
+
+    kind: Annotated[MessageKind, Meta(description="What was signed.")]
+    view: Annotated[View, Meta(description="In which it counts; of a promise, the first one.")]
+    signature: Annotated[Hex, Meta(description="By the offender's voting key of that epoch.")]
+    leaf: Annotated[Hash | None, Meta(description="Of which leaf it speaks; null for timeout votes and promises.")] = (
+        None
+    )
+    high_qc_view: Annotated[
+        View | None, Meta(description="View of the highest QC that a timeout vote claims to know; else null.")
+    ] = None
+    transaction: Annotated[Hash | None, Meta(description="Hash of what was promised; else null.")] = None
+
+
 class EvidenceJson(msgspec.Struct):
     """One proof that a validator broke a rule."""
 
     offender: Annotated[ValidatorName, Meta(description="Name of the validator.")]
     rule: Annotated[str, Meta(description="Which rule it broke: E1 to E5, or promise.")]
     epoch: Annotated[Epoch, Meta(description="In which it did.")]
-    id: Annotated[Hash | None, Meta(description="Names the proof while it waits for a leaf; null once it is in one.")]
+    id: Annotated[Hash | None, Meta(description="Names the proof; null when its block is not kept here.")]
     height: Annotated[Height | None, Meta(description="Of the block that holds it; null while it waits for one.")]
+    contradiction: Annotated[
+        str | None, Meta(description="What it proves, in words for people; null when its block is not kept here.")
+    ]
+    messages: Annotated[
+        list[SignedMessageJson],
+        Meta(description="The messages that contradict each other, or the one that breaks the rule by itself."),
+    ]
 
 
 class EvidenceListJson(msgspec.Struct):

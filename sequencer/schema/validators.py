@@ -67,7 +67,11 @@ class ValidatorsJson(msgspec.Struct):
     """All validators that the ledger knows."""
 
     epoch: Annotated[Epoch, Meta(description="The epoch under way.")]
-    total: Annotated[
-        Amount, Meta(description="Weight of this epoch's stake table, of which a quorum is more than two thirds.")
+    total: Annotated[Amount, Meta(description="Weight of this epoch's stake table.")]
+    success_threshold: Annotated[
+        Amount, Meta(description="Weight of a quorum: more than two thirds. With less, nothing is finalized.")
+    ]
+    one_honest_threshold: Annotated[
+        Amount, Meta(description="Weight among which somebody is honest: more than a third.")
     ]
     validators: Annotated[list[ValidatorJson], Meta(description="In ascending order of number.")]

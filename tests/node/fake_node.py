@@ -1,7 +1,7 @@
 """What the API needs of a node, without a node: the ledger stands where a test wants it."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import httpx
 import msgspec
@@ -9,7 +9,7 @@ import trio
 
 from consensus.certificates import FinalityCertificate
 from consensus.evidence import Evidence
-from consensus.leaf import EpochProof
+from consensus.leaf import Block, EpochProof
 from consensus.ledger import Ledger
 from consensus.ledger.state import LedgerState, ValidatorState
 from consensus.operations import Operation, compute_operation_id
@@ -35,6 +35,16 @@ from sequencer.promises import PromiseRefusedError
 from sequencer.schedule_view import Outlook
 
 
+class FewBlocks:
+    """Of `BlockReader` what the routes about the ledger ask for."""
+
+    def __init__(self, blocks: Mapping[Height, Block]) -> None:
+        self._blocks = blocks
+
+    def read_decided_at(self, height: Height) -> Block | None:
+        return self._blocks.get(height)
+
+
 class FakeNode:
     """Implements `NodeView`. n0, n1, … have the stakes given and are their own owners; "staker" has 1,000 to bond."""
 
@@ -54,6 +64,8 @@ class FakeNode:
         self.places: dict[Commitment, OperationPlace] = {}
         self.evidence: list[Evidence] = []
         self.changes: list[ChangeEntry] = []
+        self.blocks: dict[Height, Block] = {}
+        """Decided ones that it keeps."""
         self.is_blind = False
         """The block that the next proposal extends is missing."""
         self.network = network or NetworkConfig(
@@ -74,7 +86,7 @@ class FakeNode:
 
     @property
     def storage(self) -> BlockReader:
-        raise AssertionError("these routes look at no block")
+        return cast("BlockReader", FewBlocks(self.blocks))
 
     def find_epoch_proof(self, epoch: Epoch) -> EpochProof | None:
         """Of every epoch that is over, about a made-up leaf."""

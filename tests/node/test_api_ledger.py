@@ -81,6 +81,7 @@ async def test_validators_are_told_with_status_and_reason(node: FakeNode, client
     )
     shown = await get(client, "/v1/validators")
     assert (shown["epoch"], shown["total"]) == (0, 400)
+    assert (shown["success_threshold"], shown["one_honest_threshold"]) == (267, 134)
     benched, jailed, tombstoned, active = shown["validators"]
     assert (benched["status"], benched["reason"]) == ("benched", "missed 3 in a row, 4 turns left")
     assert benched["leader"]["window_misses"] == 3

@@ -4,14 +4,31 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from consensus.evidence import DoubleVote, SignedLeaf, compute_evidence_id, make_pair
+from consensus.certificates import TimeoutCertificate
+from consensus.evidence import (
+    BrokenPromise,
+    DoubleFinalize,
+    DoubleProposal,
+    DoubleVote,
+    Evidence,
+    ForgottenFinalize,
+    SignedLeaf,
+    UnjustifiedVote,
+    compute_evidence_id,
+    make_pair,
+)
+from consensus.leaf import Block, make_header
 from consensus.ledger import LedgerChange
 from consensus.ledger.changes import Benched, Bonded, FallbackActivated, Slashed, Tombstoned
+from consensus.promises import Promise
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
+from sequencer.api.proofs import describe_contradiction, describe_messages
 from sequencer.directory import Directory
 from sequencer.ledger_log import CHANGES_KEPT_MAX, describe_change
+from tests.node.chain import GENESIS, make_block
 from tests.node.fake_node import FakeNode, make_client
 from tests.node.test_api_status import assert_problem
 
@@ -84,18 +101,96 @@ async def test_a_full_memory_says_from_where_on_it_is_complete(node: FakeNode, c
     assert await get(client, "/v1/changes") == {"complete_from": None, "changes": []}
 
 
-async def test_evidence_is_pending_or_included(node: FakeNode, client: httpx.AsyncClient) -> None:
-    halves = [SignedLeaf(Commitment(bytes([number] * 32)), b"") for number in (1, 2)]
-    proof = make_pair(DoubleVote, ValidatorId(3), Epoch(0), View(7), *halves)
+def sign(number: int) -> SignedLeaf:
+    return SignedLeaf(Commitment(bytes([number] * 32)), bytes([number] * 64))
+
+
+async def test_evidence_that_waits_has_an_id_and_shows_both_messages(node: FakeNode, client: httpx.AsyncClient) -> None:
+    proof = make_pair(DoubleVote, ValidatorId(3), Epoch(0), View(7), sign(2), sign(1))
     node.evidence = [proof]
-    shown = await get(client, "/v1/evidence")
-    assert shown["pending"] == [
+    (shown,) = (await get(client, "/v1/evidence"))["pending"]
+    assert shown["offender"] == "n3"
+    assert (shown["rule"], shown["epoch"], shown["height"]) == ("E2", 0, None)
+    assert shown["id"] == "0x" + compute_evidence_id(proof).hex()
+    assert shown["contradiction"].startswith("In view 7 it voted for two different leaves")
+    assert [
+        (message["kind"], message["view"], message["leaf"], message["signature"]) for message in shown["messages"]
+    ] == [
+        ("quorum_vote", 7, "0x" + "01" * 32, "0x" + "01" * 64),
+        ("quorum_vote", 7, "0x" + "02" * 32, "0x" + "02" * 64),
+    ]
+
+
+async def test_evidence_in_a_block_is_shown_from_the_block(node: FakeNode, client: httpx.AsyncClient) -> None:
+    """Both proofs stand in one leaf; each is told with the tombstone that it brought, and looked up once."""
+    other = make_pair(DoubleProposal, ValidatorId(3), Epoch(3), View(7), sign(1), sign(2))
+    proof = make_pair(DoubleVote, ValidatorId(2), Epoch(3), View(8), sign(1), sign(2))
+    leaf = msgspec.structs.replace(node.context.genesis.leaf, height=Height(20), evidence=(other, proof))
+    node.blocks[Height(20)] = Block(leaf, b"")
+    (shown,) = (await get(client, "/v1/evidence"))["included"]
+    assert (shown["offender"], shown["rule"], shown["height"]) == ("n2", "E2", 20)
+    assert shown["id"] == "0x" + compute_evidence_id(proof).hex()
+    assert [message["view"] for message in shown["messages"]] == [8, 8]
+    node.blocks.clear()
+    assert (await get(client, "/v1/evidence"))["included"] == [shown]
+
+
+async def test_evidence_in_a_block_that_is_not_kept_here_is_told_without_it(client: httpx.AsyncClient) -> None:
+    assert (await get(client, "/v1/evidence"))["included"] == [
         {
-            "offender": "n3",
+            "offender": "n2",
             "rule": "E2",
-            "epoch": 0,
-            "id": "0x" + compute_evidence_id(proof).hex(),
-            "height": None,
+            "epoch": 3,
+            "id": None,
+            "height": 20,
+            "contradiction": None,
+            "messages": [],
         }
     ]
-    assert shown["included"] == [{"offender": "n2", "rule": "E2", "epoch": 3, "id": None, "height": 20}]
+
+
+def make_unjustified(justified: int, *, tc: tuple[int, tuple[int, ...]] | None) -> UnjustifiedVote:
+    """A vote for a leaf of view 9. `tc`: the view of its timeout certificate and what its signers claim to know."""
+    block = make_block(GENESIS, view=9)
+    qc = msgspec.structs.replace(block.leaf.justify_qc, view=View(justified))
+    certificate = (
+        None if tc is None else TimeoutCertificate(Epoch(0), View(tc[0]), b"\x07", b"", tuple(map(View, tc[1])), qc)
+    )
+    leaf = msgspec.structs.replace(block.leaf, justify_qc=qc, timeout_certificate=certificate)
+    return UnjustifiedVote(ValidatorId(2), make_header(leaf), bytes(64))
+
+
+PROMISE = Promise(ValidatorId(2), Epoch(0), View(5), View(9), Commitment(bytes([7] * 32)), b"", bytes(64))
+
+
+@pytest.mark.parametrize(
+    ("proof", "kinds", "words"),
+    [
+        (
+            make_pair(DoubleProposal, ValidatorId(2), Epoch(0), View(7), sign(1), sign(2)),
+            ["proposal", "proposal"],
+            "leader of view 7 it proposed two different leaves",
+        ),
+        (
+            make_pair(DoubleFinalize, ValidatorId(2), Epoch(0), View(7), sign(1), sign(2)),
+            ["finalize_vote", "finalize_vote"],
+            "In view 7 it voted to finalize two different leaves",
+        ),
+        (
+            ForgottenFinalize(ValidatorId(2), Epoch(0), View(7), sign(1), View(9), View(5), bytes(64)),
+            ["finalize_vote", "timeout_vote"],
+            "view 9 timed out it signed that its highest QC was of view 5",
+        ),
+        (make_unjustified(5, tc=None), ["quorum_vote"], "a leaf of view 5, with no timeout certificate"),
+        (make_unjustified(5, tc=(6, (5,))), ["quorum_vote"], "of view 6, which does not lead there"),
+        (make_unjustified(5, tc=(8, (5, 7))), ["quorum_vote"], "tells of a QC of view 7"),
+        (BrokenPromise(PROMISE, Height(12)), ["promise"], "that leaf is block 12"),
+    ],
+    ids=["E1", "E3", "E4", "E5", "E5-wrong-tc", "E5-stale", "promise"],
+)
+def test_every_kind_of_proof_can_be_told(proof: Evidence, kinds: list[str], words: str) -> None:
+    messages = describe_messages(proof)
+    assert [message.kind for message in messages] == kinds
+    assert words in describe_contradiction(proof)
+    if len(messages) == 2:
+        assert (messages[0].leaf, messages[0].high_qc_view) != (messages[1].leaf, messages[1].high_qc_view)
