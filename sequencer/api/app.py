@@ -13,6 +13,7 @@ from sequencer.api.faults import Faults
 from sequencer.api.ledger import LedgerRoutes
 from sequencer.api.node_view import NodeView
 from sequencer.api.operations import Operations
+from sequencer.api.page import Page
 from sequencer.api.problems import Problem, on_client_gone, on_error, on_http_exception, on_problem
 from sequencer.api.records import Records
 from sequencer.api.status import Status
@@ -32,6 +33,7 @@ def make_app(node: NodeView, closing: trio.Event, fault_log: FaultLog | None = N
     ledger, validators = LedgerRoutes(node, directory), Validators(node, directory)
     operations, records = Operations(node, directory, closing), Records(node, directory)
     faults = Faults(fault_log)
+    page = Page()
     app = Starlette(
         routes=[
             Route("/v1/transactions", submit.one, methods=_POST),
@@ -53,6 +55,8 @@ def make_app(node: NodeView, closing: trio.Event, fault_log: FaultLog | None = N
             Route("/v1/slashings", records.slashings, methods=_GET),
             Route("/v1/changes", records.changes, methods=_GET),
             Route("/v1/faults", faults.list, methods=_GET),
+            Route("/", page.index, methods=_GET),
+            Route("/web/{file}", page.file, methods=_GET),
             Route("/livez", status.livez, methods=_GET),
             Route("/readyz", status.readyz, methods=_GET),
             Route("/metrics", status.metrics, methods=_GET),

@@ -1,0 +1,126 @@
+// Asks the node: at most once per half second, only for what is new, and not at all while nobody looks.
+
+import { BLOCKS_KEPT_MAX } from "./model.js";
+
+const TICK_MS = 500;
+const ANSWER_MS_MAX = 2000; // the node has more important things to do, but not for so long
+const VIEWS_ASKED_MAX = 200;
+const GAP_MS = 5000; // after a pause longer than this the newest views are asked for, not all that were missed
+
+export class Source {
+  /** `onUpdate` is called after every round of answers, and when there was none. */
+  constructor(model, onUpdate) {
+    this.model = model;
+    this.onUpdate = onUpdate;
+    this.round = 0;
+    this.timer = null;
+    this.viewsAt = 0;
+    this.shape = null;
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.stop() : this.start()));
+  }
+
+  start() {
+    if (this.timer === null && !document.hidden) this.tick();
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+    this.timer = null;
+  }
+
+  async tick() {
+    const began = performance.now();
+    this.timer = -1; // under way
+    await this.ask();
+    this.onUpdate();
+    if (this.timer === null) return; // stopped meanwhile
+    this.timer = setTimeout(() => this.tick(), Math.max(0, TICK_MS - (performance.now() - began)));
+  }
+
+  async ask() {
+    const { model } = this;
+    try {
+      const status = await getJson("v1/status");
+      const wasLost = model.lost !== null;
+      model.onStatus(status, Date.now());
+      if (wasLost) this.shape = null;
+    } catch {
+      model.lost ??= Date.now() - TICK_MS;
+      return;
+    }
+    // Who leads, votes or is punished changes with the ledger: then at once, else now and then.
+    const { epoch, mode, benched, jailed, tombstoned } = model.status;
+    const shape = JSON.stringify([epoch, mode, benched, jailed, tombstoned]);
+    const isTurned = shape !== this.shape;
+    const jobs = [this.askViews(), this.askBlocks()];
+    if (isTurned || this.round % 2 === 0) {
+      jobs.push(this.keep("v1/schedule?views=12", (answer) => (model.schedule = answer)));
+      jobs.push(this.keep("v1/faults", (answer) => (model.faults = answer.faults)));
+      jobs.push(this.keep("v1/ledger", (answer) => (model.ledger = answer)));
+    }
+    if (isTurned || this.round % 4 === 0) {
+      jobs.push(this.keep("v1/validators", (answer) => (model.validators = answer)));
+      jobs.push(this.keep("v1/committees", (answer) => (model.committees = answer)));
+      jobs.push(this.keep("v1/evidence", (answer) => (model.evidence = answer)));
+      jobs.push(this.askChanges());
+    }
+    await Promise.all(jobs);
+    await this.askFallbackBlock();
+    this.shape = shape;
+    this.round += 1;
+  }
+
+  async askViews() {
+    const { model } = this;
+    const from = Date.now() - this.viewsAt < GAP_MS ? model.viewsFrom : null;
+    await this.keep(`v1/views?limit=${VIEWS_ASKED_MAX}${from === null ? "" : `&from=${from}`}`, (answer) => {
+      model.onViews(answer.views, Date.now());
+      this.viewsAt = Date.now();
+    });
+  }
+
+  async askBlocks() {
+    const { model } = this;
+    const from = Math.max(model.blocks[0]?.height + 1 || 0, model.status.height - BLOCKS_KEPT_MAX + 1, 0);
+    if (from > model.status.height) return;
+    await this.keep(`v1/blocks?from=${from}&limit=${BLOCKS_KEPT_MAX}`, (answer) => model.onBlocks(answer.blocks));
+  }
+
+  /** From the newest known height on, again: more may have happened there. */
+  async askChanges() {
+    const { model } = this;
+    const from = model.events[0]?.height ?? 0;
+    await this.keep(`v1/changes?from_height=${from}&limit=64`, (answer) => model.onChanges(answer.changes));
+  }
+
+  /** The block with which the fallback began says when that was. */
+  async askFallbackBlock() {
+    const { model } = this;
+    const mode = model.ledger?.mode;
+    if (mode?.name !== "fallback" || model.fallbackBlock?.height === mode.since_height) return;
+    await this.keep(`v1/blocks/${mode.since_height}?transactions=none`, (answer) => (model.fallbackBlock = answer));
+  }
+
+  /** One answer more; that there is none is no reason to stop: the node may be older, or not ready for it. */
+  async keep(address, take) {
+    if (this.model.missing.has(address.split("?")[0])) return;
+    try {
+      take(await getJson(address));
+    } catch (error) {
+      if (error instanceof NoAnswer && error.status === 404) this.model.missing.add(address.split("?")[0]);
+    }
+  }
+}
+
+export class NoAnswer extends Error {
+  constructor(address, status) {
+    super(`${address}: ${status}`);
+    this.status = status;
+  }
+}
+
+export async function getJson(address) {
+  const response = await fetch(address, { signal: AbortSignal.timeout(ANSWER_MS_MAX), cache: "no-store" });
+  if (!response.ok) throw new NoAnswer(address, response.status);
+  return response.json();
+}
