@@ -64,7 +64,7 @@ _BY_STATUS: Final = {
 _ROUTES_HINT: Final = (
     "Routes begin with /v1/transactions, /v1/blocks, /v1/status, /v1/ledger, /v1/validators, /v1/accounts, "
     "/v1/committees, /v1/schedule, /v1/operations, /v1/evidence, /v1/slashings, /v1/changes; "
-    "besides /livez, /readyz and /metrics."
+    "besides /livez, /readyz and /metrics; / is the live page."
 )
 
 

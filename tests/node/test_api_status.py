@@ -103,7 +103,7 @@ def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str
     return body
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v2/status", "/v1/status/", "/v1/blocks/1/2", "/metrics/"])
+@pytest.mark.parametrize("path", ["/web", "/web/", "/v1", "/v2/status", "/v1/status/", "/v1/blocks/1/2", "/metrics/"])
 async def test_an_unknown_address_is_a_problem_that_names_the_known_ones(stuck: World, path: str) -> None:
     body = assert_problem(await stuck.client.get(path), 404, "not_found")
     assert path in body["detail"]
