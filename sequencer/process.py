@@ -28,6 +28,7 @@ from sequencer.joining import fetch_start, parse_anchor
 from sequencer.journal import Journal
 from sequencer.keys import load_keys, read_key
 from sequencer.metrics import NodeMetrics
+from sequencer.metrics.pulse import run_pulse
 from sequencer.node import Node
 from sequencer.payload import PayloadCache
 from sequencer.storage import Recovered
@@ -81,14 +82,7 @@ async def run_node(
         ledger = recovered.ledger or context.genesis_ledger
         signers = load_signers(loaded, ledger)
         transport = _make_transport(make_transport, loaded, _choose_prover(loaded, ledger, signers), metrics)
-        counters = transport.counters
-        metrics.watch_traffic(
-            lambda: sum(peer.bytes_in for peer in counters.values()),
-            lambda: sum(peer.bytes_out for peer in counters.values()),
-        )
         fault_log = FaultLog(loaded.faults_path) if loaded.faults_path is not None else None
-        if fault_log is not None:
-            metrics.watch_faults(fault_log)
         clock = NodeClock()
         journal: Journal | None = None
         if loaded.journal_path is not None:
@@ -108,8 +102,10 @@ async def run_node(
             peers=loaded.peers,
             journal=journal,
         )
+        _connect_metrics(metrics, loaded, node, transport, clock, fault_log)
         is_closing = trio.Event()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_pulse, metrics)
             nursery.start_soon(_drain_on_signal, is_closing)
             await nursery.start(node.run)
             async with trio.open_nursery() as api:
@@ -120,6 +116,26 @@ async def run_node(
                 await node.drain()
                 await trio.sleep(LINGER_SECONDS)
             nursery.cancel_scope.cancel()
+
+
+def _connect_metrics(
+    metrics: NodeMetrics,
+    loaded: LoadedNode,
+    node: Node,
+    transport: TcpTransport,
+    clock: NodeClock,
+    fault_log: FaultLog | None,
+) -> None:
+    """What is read when somebody scrapes."""
+    metrics.voting.watch(loaded.validator_id, lambda: transport.connected)
+    metrics.traffic.watch_links(transport)
+    metrics.traffic.mempool_limit.set(loaded.config.mempool_bytes_max)
+    metrics.progress.watch(lambda: node.status().is_behind, lambda: node.status().leader == node.validator_id)
+    metrics.ledger.watch_evidence(lambda: len(node.pending_evidence()))
+    metrics.host.watch_disk(loaded.database_path)
+    metrics.host.watch_clock(clock.compute_drift)
+    if fault_log is not None:
+        metrics.host.watch_faults(fault_log)
 
 
 async def _join(

@@ -88,8 +88,8 @@ class Release:
                 proof = self._storage.read_epoch_proof(epoch)
                 if proof is not None:
                     self._transport.send(to, encode(EpochEnd(epoch, proof)))
-            case EnteredView(view, _, timed_out):
-                self._metrics.on_entered_view(view, timed_out=timed_out, now=trio.current_time())
+            case EnteredView(view, leader, timed_out):
+                self._metrics.on_entered_view(view, timed_out=timed_out, now=trio.current_time(), leader=leader)
                 certified = self._member.replica.high_block
                 if certified is not None:
                     self._metrics.on_certified(certified.leaf.height)
@@ -97,6 +97,7 @@ class Release:
                 self._metrics.timeouts.inc(cause)
                 log.info("timed_out", view=view, cause=cause)
             case Report(evidence):
+                self._metrics.on_offence(evidence)
                 offender = self._desk.directory.name_of(evidence.offender)
                 log.warning("offence", offender=offender, rule=get_rule(evidence), evidence=repr(evidence))
             case Drop(sender, reason, detail):

@@ -133,7 +133,7 @@ async def test_a_node_without_a_log_says_that_it_has_none() -> None:
 @pytest.fixture
 def watching(log: FaultLog) -> NodeMetrics:
     metrics = NodeMetrics("1.2.3", "testnet", "n0")
-    metrics.watch_faults(log)
+    metrics.host.watch_faults(log)
     return metrics
 
 

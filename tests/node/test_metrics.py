@@ -69,11 +69,9 @@ def test_build_info_names_what_runs(metrics: NodeMetrics) -> None:
 
 def test_two_nodes_in_one_process_count_apart(metrics: NodeMetrics) -> None:
     other = NodeMetrics("1.2.3", "testnet", "n1")
-    metrics.watch_traffic(lambda: 3, lambda: 10)
-    other.watch_traffic(lambda: 0, lambda: 0)
-    assert read(metrics, "sequencer_network_received_bytes_total") == 3
-    assert read(metrics, "sequencer_network_sent_bytes_total") == 10
-    assert read(other, "sequencer_network_sent_bytes_total") == 0
+    metrics.on_certified(Height(3))
+    assert read(metrics, "sequencer_height") == 3
+    assert read(other, "sequencer_height") == 0
 
 
 def test_entering_a_view_counts_how_the_one_before_ended_and_how_long_it_took(metrics: NodeMetrics) -> None:
