@@ -13,10 +13,10 @@ What every node tells at `GET /metrics`, in Prometheus' text format or as OpenMe
 `{COMMAND}` of the same entries that make the metrics; a test fails when it is stale.
 
 Times are seconds, sizes bytes, moments Unix time. Counters end in `_total`; histograms have `_bucket`, `_sum` and
-`_count`. Labels are bounded: `validator` and `peer` are names, at most {VALIDATORS_SHOWN_MAX} of them, those with the most
-stake; words from elsewhere are at most {LABEL_VALUES_MAX}, and further ones are `other`. A node knows its own figures only, so a
-figure of the cluster is a query over its nodes: the rules in deploy/prometheus have those that matter. The client
-library adds `process_…` (CPU, memory, descriptors) of the process.
+`_count`. Labels are bounded: `validator` and `peer` are names, at most {VALIDATORS_SHOWN_MAX} of them, those
+with the most stake; words from elsewhere are at most {LABEL_VALUES_MAX}, and further ones are `other`. A node knows
+its own figures only, so a figure of the cluster is a query over its nodes: the rules in deploy/prometheus have those
+that matter. The client library adds `process_…` (CPU, memory, descriptors) of the process.
 """
 
 
