@@ -431,7 +431,7 @@ class Node:
     def _wake(self) -> None:
         """Make the turn task look at the mempool, at once if it sleeps, else when it has finished its turn."""
         self._is_woken = True
-        with suppress(trio.WouldBlock):
+        with suppress(trio.WouldBlock, trio.ClosedResourceError):  # closed: the node is going down
             self._send_inbox.send_nowait(Wake())
 
     async def _compute_beacons(self) -> None:

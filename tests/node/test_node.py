@@ -31,6 +31,7 @@ from sequencer.node import Node
 from sequencer.payload import encode_payload
 from sequencer.storage import StorageError
 from sequencer.transport import Delivery
+from tests.node.api_world import open_node
 from tests.node.fleet import Fleet, Recorder, open_fleet
 from tests.node.mesh import Keyring
 
@@ -281,6 +282,16 @@ async def test_a_node_that_goes_down_first_hands_on_what_clients_gave_it(
         await node.drain()
         await fleet.stop(0)
         await fleet.wait_decided(b"a promise")
+
+
+async def test_a_node_that_goes_down_is_woken_in_vain(tmp_path: Path) -> None:
+    """The API and whoever computes a beacon may come after the transport has closed the inbox.
+
+    That is no defect: nobody is left to be woken.
+    """
+    async with open_node(tmp_path, Keyring(2)) as (node, _):
+        pass
+    node._wake()
 
 
 async def test_a_write_that_fails_ends_the_node_and_nothing_signed_leaves(
