@@ -282,7 +282,7 @@ def _check_identity(config: NodeConfig, network: NetworkConfig, origins: Mapping
 
 
 def _check_anchor(source: Origin, text: str) -> None:
-    from sequencer.joining import parse_anchor
+    from sequencer.anchor import parse_anchor
 
     try:
         parse_anchor(text)

@@ -1,7 +1,5 @@
 """A node whose chain is empty asks its peers for the end of an epoch that its operator trusts (T5)."""
 
-import re
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -12,33 +10,14 @@ from consensus.epochs import EpochStart
 from consensus.errors import InvalidMessage
 from consensus.joining import open_snapshot
 from consensus.messages import Snapshot, SnapshotRequest, decode, encode
-from consensus.types import Commitment, Epoch, ValidatorId
+from consensus.types import ValidatorId
+from sequencer.anchor import Anchor
 from sequencer.transport import Delivery, Found, Item, Transport
 
 log = structlog.get_logger("joining")
 
 ASK_SECONDS: Final = 2.0
 """Until the same question goes to all who are connected again: they may have come, or the answer got lost."""
-_ANCHOR: Final = re.compile(r"([0-9]+):(?:0x)?([0-9a-f]{64})")
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """What an operator trusts: this leaf is the last one of this epoch."""
-
-    epoch: Epoch
-    leaf: Commitment
-
-    def __str__(self) -> str:
-        return f"{self.epoch}:0x{self.leaf.hex()}"
-
-
-def parse_anchor(text: str) -> Anchor:
-    """`EPOCH:COMMITMENT`, as `sequencer stake show -o json` tells it. Raises `ValueError`."""
-    found = _ANCHOR.fullmatch(text)
-    if found is None:
-        raise ValueError(f'"{text}" is not of the form EPOCH:COMMITMENT, such as 7:0x and 64 hex digits')
-    return Anchor(Epoch(int(found[1])), Commitment(bytes.fromhex(found[2])))
 
 
 async def fetch_start(transport: Transport, anchor: Anchor, network: EpochContext) -> EpochStart:

@@ -19,12 +19,13 @@ from consensus.member import Credentials
 from consensus.safety import SafetyRecord, prove_identity
 from consensus.signatures import Signer
 from sequencer import __version__
+from sequencer.anchor import parse_anchor
 from sequencer.api.server import open_listener, serve_api
 from sequencer.application import Application, Opaque
 from sequencer.clock import NodeClock
 from sequencer.config import ConfigError, LoadedNode
 from sequencer.fault_log import FaultLog
-from sequencer.joining import fetch_start, parse_anchor
+from sequencer.joining import fetch_start
 from sequencer.journal import Journal
 from sequencer.keys import load_keys, read_key
 from sequencer.metrics import NodeMetrics

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from sequencer.api.blocks import Blocks
 from sequencer.api.faults import Faults
 from sequencer.api.ledger import LedgerRoutes
+from sequencer.api.light import LightRoutes
 from sequencer.api.node_view import NodeView
 from sequencer.api.operations import Operations
 from sequencer.api.page import Page
@@ -33,7 +34,7 @@ def make_app(node: NodeView, closing: trio.Event, fault_log: FaultLog | None = N
     ledger, validators = LedgerRoutes(node, directory), Validators(node, directory)
     operations, records = Operations(node, directory, closing), Records(node, directory)
     faults = Faults(fault_log)
-    page = Page()
+    page, light = Page(), LightRoutes(node, directory)
     app = Starlette(
         routes=[
             Route("/v1/transactions", submit.one, methods=_POST),
@@ -41,6 +42,11 @@ def make_app(node: NodeView, closing: trio.Event, fault_log: FaultLog | None = N
             Route("/v1/transactions/{hash}", submit.find, methods=_GET),
             Route("/v1/blocks", blocks.range, methods=_GET),
             Route("/v1/blocks/{block_id}", blocks.get, methods=_GET),
+            Route("/v1/blocks/{block_id}/finality", light.finality, methods=_GET),
+            Route("/v1/leaves/{block_id}", light.leaf, methods=_GET),
+            Route("/v1/payloads/{block_id}", light.payload, methods=_GET),
+            Route("/v1/epochs/{epoch}", light.epoch, methods=_GET),
+            Route("/v1/epochs/{epoch}/snapshot", light.snapshot, methods=_GET),
             Route("/v1/status", status.status, methods=_GET),
             Route("/v1/ledger", ledger.ledger, methods=_GET),
             Route("/v1/accounts/{public_key}", ledger.account, methods=_GET),

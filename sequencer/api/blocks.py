@@ -1,5 +1,6 @@
 """Finalized blocks: one by height, hash or `latest`, and ranges with a cursor."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -8,12 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from consensus.leaf import Block
-from consensus.types import Commitment, Height
-from sequencer.api.encoding import HASH_DIGITS, JSON_MEDIA_TYPE, parse_hash, to_hex
+from consensus.types import Height
+from sequencer.api.certificates import CertificateWriter, find_finality
+from sequencer.api.encoding import JSON_MEDIA_TYPE, to_hex
+from sequencer.api.finding import find_height, make_not_found
 from sequencer.api.node_view import NodeView
-from sequencer.api.parameters import Query, check_accepts_json, parse_integer
-from sequencer.api.problems import BAD_BLOCK_ID, BLOCK_NOT_FOUND, Problem
+from sequencer.api.parameters import Query, check_accepts_json
 from sequencer.directory import Directory
+from sequencer.light.finality import Finality
 from sequencer.schema.blocks import BlockJson, RangeJson
 
 RANGE_BLOCKS_MAX: Final = 100
@@ -32,18 +35,23 @@ class Blocks:
     def __init__(self, node: NodeView, directory: Directory) -> None:
         self._node = node
         self._directory = directory
+        self._certificates = CertificateWriter(node, directory)
 
     async def get(self, request: Request) -> Response:
         check_accepts_json(request)
-        form = _read_form(Query(request, frozenset({"transactions"})), default="hashes")
+        query = Query(request, frozenset({"transactions", "finality"}))
+        form, is_proven = _read_form(query, default="hashes"), query.read_flag("finality")
         self._directory.update(self._node.status().ledger)
         block = self._find(request.path_params["block_id"])
-        return Response(msgspec.json.encode(self._to_json(block, form)), media_type=JSON_MEDIA_TYPE)
+        answer = self._to_json(block, form)
+        if is_proven and block.leaf.height:
+            answer.finality = self._certificates.write_finality(block.commitment, find_finality(self._node, block.leaf))
+        return Response(msgspec.json.encode(answer), media_type=JSON_MEDIA_TYPE)
 
     async def range(self, request: Request) -> Response:
         check_accepts_json(request)
-        query = Query(request, frozenset({"from", "limit", "transactions"}))
-        form = _read_form(query, default="none")
+        query = Query(request, frozenset({"from", "limit", "transactions", "finality"}))
+        form, is_proven = _read_form(query, default="none"), query.read_flag("finality")
         start = Height(query.read_integer("from", 0, least=0, most=_HEIGHT_MAX))
         limit = query.read_integer("limit", RANGE_BLOCKS_MAX, least=1, most=RANGE_BLOCKS_MAX)
         latest = self._node.storage.latest_height
@@ -53,6 +61,8 @@ class Blocks:
         for block in blocks:
             answer.blocks.append(self._to_json(block, form))
             await trio.lowlevel.checkpoint()
+        if is_proven:
+            self._prove(blocks, answer)
         after = start + len(blocks)
         if blocks and after <= latest:
             answer.next = after
@@ -60,36 +70,23 @@ class Blocks:
 
     def _find(self, block_id: str) -> Block:
         storage = self._node.storage
-        if block_id == "latest":
-            height: int | None = storage.latest_height
-        else:
-            height = parse_integer(block_id)
-        if height is not None:
-            block = storage.read_decided_at(Height(height)) if height <= storage.latest_height else None
-        elif len(block_id.removeprefix("0x")) == HASH_DIGITS:
-            block = self._find_by_hash(Commitment(parse_hash(block_id)))
-        else:
-            raise Problem(
-                BAD_BLOCK_ID,
-                f"{block_id[:80]!r} is none of: a height such as 17, {HASH_DIGITS} hexadecimal digits, latest.",
-            )
+        block = storage.read_decided_at(find_height(storage, block_id))
         if block is None:
-            raise Problem(
-                BLOCK_NOT_FOUND,
-                f"No finalized block {block_id}; the latest has height {storage.latest_height}. "
-                "If it is to come, ask again later.",
-                latest=storage.latest_height,
-            )
+            raise make_not_found(storage, block_id)
         return block
 
-    def _find_by_hash(self, commitment: Commitment) -> Block | None:
-        """Storage also knows blocks that this node voted for; those are nobody's business until they are final."""
-        storage = self._node.storage
-        block = storage.read_block(commitment)
-        if block is None or block.leaf.height > storage.latest_height:
-            return None
-        decided = storage.read_decided_at(block.leaf.height)
-        return block if decided is not None and decided.commitment == commitment else None
+    def _prove(self, blocks: Sequence[Block], answer: RangeJson) -> None:
+        """From the top down: where a block has no certificate of its own, that of the next one is about it as well."""
+        above: Finality | None = None
+        for block, shown in reversed(list(zip(blocks, answer.blocks, strict=True))):
+            if not block.leaf.height:
+                continue
+            fc = self._node.storage.read_finality(block.leaf.height)
+            if fc is not None:
+                above = Finality((block.leaf,), fc)
+            elif above is None or above.fc.epoch != block.leaf.epoch:
+                above = find_finality(self._node, block.leaf)
+            shown.finality = self._certificates.write_finality(block.commitment, above, of=block.leaf)
 
     def _to_json(self, block: Block, form: str) -> BlockJson:
         leaf = block.leaf

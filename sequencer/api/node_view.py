@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from consensus.certificates import FinalityCertificate
 from consensus.evidence import Evidence
-from consensus.leaf import Block, EpochProof
+from consensus.leaf import Block, EpochProof, Leaf
 from consensus.ledger import Ledger
+from consensus.messages import Snapshot
 from consensus.operations import Operation
 from consensus.promises import Promise
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
@@ -57,6 +59,11 @@ class BlockReader(Protocol):
         """Height of the last decided block; 0 is genesis."""
         ...
 
+    @property
+    def first_height(self) -> Height:
+        """Of the first decided block that is here, genesis apart: 1, unless the chain began with a snapshot (T5)."""
+        ...
+
     def read_block(self, commitment: Commitment) -> Block | None:
         """A block that this node has voted for or decided."""
         ...
@@ -65,6 +72,32 @@ class BlockReader(Protocol):
 
     def read_decided(self, from_height: Height, *, blocks_max: int, bytes_max: int) -> list[Block]:
         """In order from this height on; stops before `bytes_max` of payload, but never before one block."""
+        ...
+
+    def read_leaf_at(self, height: Height) -> Leaf | None:
+        """Of the decided block at this height, without its payload."""
+        ...
+
+    def find_decided(self, commitment: Commitment) -> Height | None:
+        """At which height this leaf is decided."""
+        ...
+
+    def read_finality(self, height: Height) -> FinalityCertificate | None:
+        """The FC of the block at this height, if it has one of its own."""
+        ...
+
+    def read_finality_proof(
+        self, height: Height, *, leaves_max: int
+    ) -> tuple[tuple[Leaf, ...], FinalityCertificate] | None:
+        """The leaves above `height` up to the nearest one with an FC, and that FC; see `consensus.catchup`."""
+        ...
+
+    def read_ledger(self, epoch: Epoch) -> Ledger | None:
+        """The state that this epoch began with; None for the network's first one, and for one that has not begun."""
+        ...
+
+    def read_snapshot(self, epoch: Epoch) -> Snapshot | None:
+        """T5: what the ledger held at the end of this epoch; None when it is not over, or not known here."""
         ...
 
     def find_transaction(self, transaction_hash: bytes) -> TransactionLocation | None:

@@ -1,12 +1,13 @@
 """Reading what a request says: query parameters, media types, the body. What is not understood is refused by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
 import trio
 from starlette.requests import Request
 
+from sequencer.api.encoding import JSON_MEDIA_TYPE
 from sequencer.api.problems import (
     BAD_PARAMETER,
     BODY_TIMEOUT,
@@ -22,7 +23,8 @@ BODY_SECONDS_MAX: Final = 60
 DISCARD_BYTES_MAX: Final = 32 * 1024 * 1024
 """A body that is too large is read up to here and forgotten, so that its sender hears why; a larger one is cut off."""
 
-_JSON_RANGES: Final = frozenset({"*/*", "application/*", "application/json"})
+RAW_MEDIA_TYPES: Final = ("application/octet-stream", "application/vnd.msgpack")
+"""Of canonical encodings and of payloads, which are MessagePack and may be asked for as plain bytes too."""
 
 
 class Query:
@@ -49,6 +51,10 @@ class Query:
         if value not in choices:
             raise _bad_parameter(name, f"{name}={value!r} is not one of {', '.join(choices)}.")
         return value
+
+    def read_flag(self, name: str) -> bool:
+        """`true` or `false`; false when it is not given."""
+        return self.read_choice(name, ("true", "false"), "false") == "true"
 
     def read_integer(self, name: str, default: int, *, least: int, most: int) -> int:
         text = self._values.get(name)
@@ -86,12 +92,19 @@ def _bad_parameter(name: str, detail: str) -> Problem:
 
 def check_accepts_json(request: Request) -> None:
     """Raises `Problem` when the client says that it cannot read JSON."""
+    choose_media_type(request, (JSON_MEDIA_TYPE,))
+
+
+def choose_media_type(request: Request, offered: Sequence[str]) -> str:
+    """The first of these that the client says it accepts; without a word, the first. Raises `Problem` for none."""
     accept = request.headers.get("accept")
     if accept is None:
-        return
+        return offered[0]
     ranges = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    if ranges.isdisjoint(_JSON_RANGES):
-        raise Problem(NOT_ACCEPTABLE, f"The answer is application/json, your Accept header says {accept!r}.")
+    for media_type in offered:
+        if not ranges.isdisjoint((media_type, f"{media_type.partition('/')[0]}/*", "*/*")):
+            return media_type
+    raise Problem(NOT_ACCEPTABLE, f"The answer is {' or '.join(offered)}, your Accept header says {accept!r}.")
 
 
 def read_media_type(request: Request, supported: Mapping[str, object]) -> str:

@@ -33,11 +33,14 @@ BAD_REQUEST: Final = Kind("bad_request", 400, "The request cannot be understood"
 BAD_PARAMETER: Final = Kind("bad_parameter", 400, "A query parameter is unknown or has a bad value")
 BAD_HASH: Final = Kind("bad_hash", 400, "That is not a hash")
 BAD_BLOCK_ID: Final = Kind("bad_block_id", 400, "That is neither a height, a block hash nor `latest`")
+BAD_EPOCH: Final = Kind("bad_epoch", 400, "That is neither the number of an epoch nor `latest`")
 BAD_BODY: Final = Kind("bad_body", 400, "The body cannot be read")
 BAD_PUBLIC_KEY: Final = Kind("bad_public_key", 400, "That is not a public key")
 TRANSACTION_EMPTY: Final = Kind("transaction_empty", 400, "The transaction is empty")
 NOT_FOUND: Final = Kind("not_found", 404, "There is no such address")
 BLOCK_NOT_FOUND: Final = Kind("block_not_found", 404, "No such finalized block")
+EPOCH_NOT_FOUND: Final = Kind("epoch_not_found", 404, "No such epoch, or it is not over yet")
+FINALITY_NOT_FOUND: Final = Kind("finality_not_found", 404, "This node holds no finality certificate for the block")
 VALIDATOR_NOT_FOUND: Final = Kind("validator_not_found", 404, "No such validator")
 ACCOUNT_NOT_FOUND: Final = Kind("account_not_found", 404, "No such account")
 METHOD_NOT_ALLOWED: Final = Kind("method_not_allowed", 405, "The address does not take this method")
@@ -62,9 +65,9 @@ _BY_STATUS: Final = {
 """For errors that the framework raises itself."""
 
 _ROUTES_HINT: Final = (
-    "Routes begin with /v1/transactions, /v1/blocks, /v1/status, /v1/ledger, /v1/validators, /v1/accounts, "
-    "/v1/committees, /v1/schedule, /v1/operations, /v1/evidence, /v1/slashings, /v1/changes; "
-    "besides /livez, /readyz and /metrics; / is the live page."
+    "Routes begin with /v1/transactions, /v1/blocks, /v1/leaves, /v1/payloads, /v1/epochs, /v1/status, /v1/ledger, "
+    "/v1/validators, /v1/accounts, /v1/committees, /v1/schedule, /v1/operations, /v1/evidence, /v1/slashings, "
+    "/v1/changes; besides /livez, /readyz and /metrics; / is the live page."
 )
 
 

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from sequencer.schema.fields import Count, Epoch, Hash, Height, Hex, TimestampMs, ValidatorName, View
+from sequencer.schema.light import FinalityJson
 
 TransactionForm: TypeAlias = Literal["full", "hashes", "none"]
 """What is shown of a block's transactions."""
@@ -32,6 +33,10 @@ class BlockJson(msgspec.Struct, omit_defaults=True):
             description="In their order: with transactions=full their bytes, with transactions=hashes their hashes; "
             "absent with transactions=none."
         ),
+    ] = None
+    finality: Annotated[
+        FinalityJson | None,
+        Meta(description="With finality=true why it is final; absent without, and for genesis, which needs no reason."),
     ] = None
 
 

@@ -13,11 +13,11 @@ from consensus.catchup import BlockSource
 from consensus.certificates import FinalityCertificate
 from consensus.effects import Batch
 from consensus.epochs import EpochStart
-from consensus.leaf import Block
+from consensus.leaf import Block, Leaf
 from consensus.ledger import Ledger
 from consensus.promises import Promise
 from consensus.safety import SafetyRecord
-from consensus.types import Epoch, Height, View
+from consensus.types import Commitment, Epoch, Height, View
 from sequencer.storage.errors import DiskError, StorageError
 from sequencer.storage.schema import create_database
 
@@ -107,8 +107,25 @@ class Storage(BlockSource, Protocol):
         """Height of the last decided block; 0 is genesis."""
         ...
 
+    @property
+    def first_height(self) -> Height:
+        """Height of the first decided block that is here, genesis apart: 1, unless the chain began with a snapshot."""
+        ...
+
     def read_decided_at(self, height: Height) -> Block | None:
         """The decided block at this height."""
+        ...
+
+    def read_leaf_at(self, height: Height) -> Leaf | None:
+        """The leaf of the decided block at this height, for those who do not need the payload. Genesis too."""
+        ...
+
+    def find_decided(self, commitment: Commitment) -> Height | None:
+        """At which height this leaf is decided; None for one that is not, or not known here."""
+        ...
+
+    def read_ledger(self, epoch: Epoch) -> Ledger | None:
+        """The state that this epoch began with; None for the network's first one, and for one that has not begun."""
         ...
 
     def read_finality(self, height: Height) -> FinalityCertificate | None:

@@ -12,7 +12,7 @@ import msgspec
 
 from consensus.certificates import FinalityCertificate
 from consensus.epochs import EpochStart
-from consensus.leaf import Block, EpochProof, Leaf
+from consensus.leaf import Block, EpochProof, Leaf, compute_leaf_commitment
 from consensus.ledger import Ledger, LedgerState
 from consensus.messages import Snapshot
 from consensus.payload_tree import compute_payload_commitment
@@ -48,6 +48,7 @@ _SELECT_PATH = (
     "SELECT commitment, leaf, fc FROM decided JOIN blocks ON blocks.id = decided.block "
     "WHERE height BETWEEN ? AND ? ORDER BY height"
 )
+_SELECT_HEIGHT = "SELECT height FROM decided JOIN blocks ON blocks.id = decided.block WHERE commitment = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,31 @@ class Reader:
                 break
             blocks.append(block)
         return blocks
+
+    def read_leaf_at(self, height: Height) -> Leaf | None:
+        """Decided; without its payload, and so without reading that."""
+        if height <= 0:
+            return self._genesis.leaf if height == 0 and self._base is self._genesis else None
+        with explaining(self._path):
+            rows = self._connection.execute(_SELECT_PATH, (height, height)).fetchall()
+        leaf = _decode_leaf(rows[0][1]) if rows else None
+        if leaf is not None and (compute_leaf_commitment(leaf), leaf.height) != (rows[0][0], height):
+            raise StorageError(self._path, f"the leaf at height {height} is not what was written", NEW_KEY)
+        return leaf
+
+    def find_decided(self, commitment: Commitment) -> Height | None:
+        """At which height this leaf is decided."""
+        if commitment == self._genesis.commitment:
+            return self._genesis.leaf.height if self._base is self._genesis else None
+        with explaining(self._path):
+            rows = self._connection.execute(_SELECT_HEIGHT, (commitment,)).fetchall()
+        return Height(rows[0][0]) if rows else None
+
+    def read_ledger(self, epoch: Epoch) -> Ledger | None:
+        """What this epoch began with; None for the network's first one, and for one that has not begun here."""
+        with explaining(self._path):
+            rows = self._connection.execute("SELECT ledger FROM epochs WHERE epoch = ?", (epoch,)).fetchall()
+        return Ledger(_decode_ledger(rows[0][0])) if rows else None
 
     def read_finality(self, height: Height) -> FinalityCertificate | None:
         with explaining(self._path):

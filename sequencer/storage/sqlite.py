@@ -28,6 +28,7 @@ from consensus.effects import Batch
 from consensus.epochs import EpochStart
 from consensus.errors import InvariantViolation
 from consensus.leaf import Block, EpochProof, Leaf
+from consensus.ledger import Ledger
 from consensus.messages import Snapshot
 from consensus.safety import SafetyRecord
 from consensus.types import Commitment, Epoch, Height, NetworkId, ValidatorId, View
@@ -158,6 +159,10 @@ class SqliteStorage:
     def latest_height(self) -> Height:
         return self._state.height
 
+    @property
+    def first_height(self) -> Height:
+        return self._reader.first_height
+
     def read_block(self, commitment: Commitment) -> Block | None:
         """Voted for or decided; genesis too. Not what a snapshot has taken the place of."""
         return self._reader.read_block(commitment)
@@ -169,6 +174,15 @@ class SqliteStorage:
         """Height 0 is genesis. None also where a snapshot has taken the place of the block."""
         blocks = self._reader.read_decided(height, 1, 0) if 0 <= height <= self._state.height else []
         return blocks[0] if blocks and blocks[0].leaf.height == height else None
+
+    def read_leaf_at(self, height: Height) -> Leaf | None:
+        return self._reader.read_leaf_at(height) if height <= self._state.height else None
+
+    def find_decided(self, commitment: Commitment) -> Height | None:
+        return self._reader.find_decided(commitment)
+
+    def read_ledger(self, epoch: Epoch) -> Ledger | None:
+        return self._reader.read_ledger(epoch)
 
     def read_finality(self, height: Height) -> FinalityCertificate | None:
         return self._reader.read_finality(height)

@@ -116,9 +116,9 @@ async def open_node(folder: Path, keyring: Keyring) -> AsyncIterator[tuple[Node,
 
 
 @contextlib.asynccontextmanager
-async def open_world(folder: Path, *, validators: int) -> AsyncIterator[World]:
-    """The application is called directly; no sockets."""
-    closing, keyring = trio.Event(), Keyring(validators)
+async def open_world(folder: Path, *, validators: int, keyring: Keyring | None = None) -> AsyncIterator[World]:
+    """The application is called directly; no sockets. `keyring` is a network other than of so many alike."""
+    closing, keyring = trio.Event(), keyring or Keyring(validators)
     async with open_node(folder, keyring) as (node, storage):
         transport = httpx.ASGITransport(make_app(node, closing), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:

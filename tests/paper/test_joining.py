@@ -14,7 +14,7 @@ from consensus.ledger import EpochParameters, LeadershipParameters, LedgerParame
 from consensus.messages import Snapshot
 from consensus.stake_table import StakeTable
 from consensus.types import Commitment
-from sequencer.joining import parse_anchor
+from sequencer.anchor import parse_anchor
 from tests.lab import Lab
 
 BLOCKS = 4
