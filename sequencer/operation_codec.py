@@ -15,8 +15,6 @@ from consensus.leaf import Leaf
 from consensus.operations import Bond, Operation, RotateKey, Unbond, Unjail, compute_operation_id
 from consensus.types import Commitment, Height
 
-OPERATION_BYTES_MAX: Final = 2048
-"""Encoded: three keys and two signatures of any scheme, a name and an address, twice over."""
 INCLUDED_KEPT_MAX: Final = 4096
 """Operations in decided leaves that a node remembers, so that whoever handed one in hears what became of it."""
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 import trio
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,22 +10,33 @@ from starlette.responses import Response
 from consensus.leaf import Block
 from consensus.types import Height
 from sequencer.api.certificates import CertificateWriter, find_finality
-from sequencer.api.encoding import JSON_MEDIA_TYPE, to_hex
-from sequencer.api.finding import find_height, make_not_found
+from sequencer.api.encoding import answer_json, to_hex
+from sequencer.api.finding import BLOCK_ID, find_height, make_not_found
 from sequencer.api.node_view import NodeView
-from sequencer.api.parameters import Query, check_accepts_json
+from sequencer.api.parameters import Query, choice, flag, integer
+from sequencer.api.problems import BAD_BLOCK_ID, BAD_HASH, BLOCK_NOT_FOUND, EPOCH_NOT_FOUND, FINALITY_NOT_FOUND
+from sequencer.api.route import Answer, Route
 from sequencer.directory import Directory
 from sequencer.light.finality import Finality
-from sequencer.schema.blocks import BlockJson, RangeJson
-
-RANGE_BLOCKS_MAX: Final = 100
-"""Blocks in one answer, unless `RANGE_PAYLOAD_BYTES_MAX` ends it before."""
+from sequencer.schema.blocks import RANGE_BLOCKS_MAX, BlockJson, RangeJson, TransactionForm
+from sequencer.schema.fields import HEIGHT_MAX
 
 RANGE_PAYLOAD_BYTES_MAX: Final = 2 * 1024 * 1024
 """Payload bytes behind one answer: the size of one full block, which takes 5 ms to write as JSON."""
 
-_TRANSACTION_FORMS: Final = ("full", "hashes", "none")
-_HEIGHT_MAX: Final = 2**63 - 1
+_FORMS: Final[tuple[TransactionForm, ...]] = ("full", "hashes", "none")
+_ONE_FORM: Final = choice("transactions", "What to show of its transactions.", _FORMS, default="hashes")
+_RANGE_FORM: Final = choice("transactions", "What to show of each block's transactions.", _FORMS, default="none")
+_FINALITY: Final = flag("finality", "Whether to add why it is final: a certificate that anybody can check.")
+_FROM: Final = integer("from", "Height of the first block.", default=0, least=0, most=HEIGHT_MAX, example=1)
+_LIMIT: Final = integer(
+    "limit",
+    f"How many blocks at most. An answer also ends with {RANGE_PAYLOAD_BYTES_MAX} bytes of payload behind it.",
+    default=RANGE_BLOCKS_MAX,
+    least=1,
+    most=RANGE_BLOCKS_MAX,
+    example=2,
+)
 
 
 class Blocks:
@@ -37,23 +47,47 @@ class Blocks:
         self._directory = directory
         self._certificates = CertificateWriter(node, directory)
 
-    async def get(self, request: Request) -> Response:
-        check_accepts_json(request)
-        query = Query(request, frozenset({"transactions", "finality"}))
-        form, is_proven = _read_form(query, default="hashes"), query.read_flag("finality")
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                method="GET",
+                path="/v1/blocks",
+                handler=self.range,
+                name="listBlocks",
+                tag="Blocks",
+                summary="A range of finalized blocks",
+                description="In ascending order, without a gap. Ask again from `next` until it is null: then you have "
+                "all that are final now.",
+                parameters=(_FROM, _LIMIT, _RANGE_FORM, _FINALITY),
+                answers=(Answer((RangeJson,)),),
+                problems=(EPOCH_NOT_FOUND, FINALITY_NOT_FOUND),
+            ),
+            Route(
+                method="GET",
+                path="/v1/blocks/{block_id}",
+                handler=self.get,
+                name="getBlock",
+                tag="Blocks",
+                summary="One finalized block",
+                description="By height, by hash or the latest one. Blocks that may still be replaced are not shown.",
+                path_parameters=(BLOCK_ID,),
+                parameters=(_ONE_FORM, _FINALITY),
+                answers=(Answer((BlockJson,)),),
+                problems=(BAD_BLOCK_ID, BAD_HASH, BLOCK_NOT_FOUND, EPOCH_NOT_FOUND, FINALITY_NOT_FOUND),
+            ),
+        )
+
+    async def get(self, request: Request, query: Query) -> Response:
+        form, is_proven = query.read(_ONE_FORM), query.read(_FINALITY)
         self._directory.update(self._node.status().ledger)
         block = self._find(request.path_params["block_id"])
         answer = self._to_json(block, form)
         if is_proven and block.leaf.height:
             answer.finality = self._certificates.write_finality(block.commitment, find_finality(self._node, block.leaf))
-        return Response(msgspec.json.encode(answer), media_type=JSON_MEDIA_TYPE)
+        return answer_json(answer)
 
-    async def range(self, request: Request) -> Response:
-        check_accepts_json(request)
-        query = Query(request, frozenset({"from", "limit", "transactions", "finality"}))
-        form, is_proven = _read_form(query, default="none"), query.read_flag("finality")
-        start = Height(query.read_integer("from", 0, least=0, most=_HEIGHT_MAX))
-        limit = query.read_integer("limit", RANGE_BLOCKS_MAX, least=1, most=RANGE_BLOCKS_MAX)
+    async def range(self, _request: Request, query: Query) -> Response:
+        form, start, limit = query.read(_RANGE_FORM), Height(query.read(_FROM)), query.read(_LIMIT)
         latest = self._node.storage.latest_height
         blocks = self._node.storage.read_decided(start, blocks_max=limit, bytes_max=RANGE_PAYLOAD_BYTES_MAX)
         self._directory.update(self._node.status().ledger)
@@ -61,12 +95,12 @@ class Blocks:
         for block in blocks:
             answer.blocks.append(self._to_json(block, form))
             await trio.lowlevel.checkpoint()
-        if is_proven:
+        if query.read(_FINALITY):
             self._prove(blocks, answer)
         after = start + len(blocks)
         if blocks and after <= latest:
             answer.next = after
-        return Response(msgspec.json.encode(answer), media_type=JSON_MEDIA_TYPE)
+        return answer_json(answer)
 
     def _find(self, block_id: str) -> Block:
         storage = self._node.storage
@@ -88,7 +122,7 @@ class Blocks:
                 above = find_finality(self._node, block.leaf)
             shown.finality = self._certificates.write_finality(block.commitment, above, of=block.leaf)
 
-    def _to_json(self, block: Block, form: str) -> BlockJson:
+    def _to_json(self, block: Block, form: TransactionForm) -> BlockJson:
         leaf = block.leaf
         return BlockJson(
             height=leaf.height,
@@ -103,12 +137,8 @@ class Blocks:
             transactions=self._list_transactions(block, form),
         )
 
-    def _list_transactions(self, block: Block, form: str) -> list[str] | None:
+    def _list_transactions(self, block: Block, form: TransactionForm) -> list[str] | None:
         if form == "none":
             return None
         payload = self._node.payloads.open(block)
         return list(map(to_hex, payload.transactions if form == "full" else payload.hashes))
-
-
-def _read_form(query: Query, *, default: str) -> str:
-    return query.read_choice("transactions", _TRANSACTION_FORMS, default)

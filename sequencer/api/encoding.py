@@ -13,17 +13,15 @@ from typing import Any, Final
 
 import msgpack
 import msgspec
+from starlette.responses import Response
 
 from consensus.operations import Operation
 from consensus.types import COMMITMENT_BYTES
 from sequencer.api.problems import BAD_BODY, BAD_HASH, BAD_PUBLIC_KEY, BATCH_TOO_LONG, Problem
+from sequencer.api.route import JSON
 from sequencer.operation_codec import decode_operation, parse_operation
-from sequencer.schema.transactions import TransactionBodyJson
+from sequencer.schema.transactions import BATCH_TRANSACTIONS_MAX, TransactionBodyJson
 
-BATCH_TRANSACTIONS_MAX: Final = 16_384
-"""In one batch. 1 MiB of the smallest real transactions (100 bytes) is 10,000; the answer may name each of them."""
-
-JSON_MEDIA_TYPE: Final = "application/json"
 HASH_DIGITS: Final = 2 * COMMITMENT_BYTES
 PUBLIC_KEY_BYTES_MIN: Final = 16
 PUBLIC_KEY_BYTES_MAX: Final = 96
@@ -35,6 +33,10 @@ _END_MARK: Final = b"\xc0"
 
 _json_transaction = msgspec.json.Decoder(TransactionBodyJson)
 _json_object: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
+
+
+def answer_json(answer: msgspec.Struct, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(answer), status, media_type=JSON)
 
 
 def to_hex(data: bytes) -> str:

@@ -1,10 +1,20 @@
 """Which finalized block an address means: a height, a hash, or `latest`."""
 
+from typing import Final
+
 from consensus.types import Commitment, Height
 from sequencer.api.encoding import HASH_DIGITS, parse_hash
 from sequencer.api.node_view import BlockReader
 from sequencer.api.parameters import parse_integer
 from sequencer.api.problems import BAD_BLOCK_ID, BLOCK_NOT_FOUND, Problem
+from sequencer.api.route import PathParameter
+
+BLOCK_ID: Final = PathParameter(
+    "block_id",
+    "A height such as 17, the 64 hexadecimal digits of a block's hash (with or without 0x), or latest.",
+    {"type": "string", "pattern": "^([0-9]{1,19}|(0x)?[0-9a-fA-F]{64}|latest)$"},
+    "latest",
+)
 
 
 def find_height(storage: BlockReader, block_id: str) -> Height:

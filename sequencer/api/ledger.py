@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,10 +10,11 @@ from consensus.ledger import Ledger
 from consensus.ledger.state import compute_supply
 from consensus.ledger.transition import compute_handback_term
 from consensus.types import Epoch, ValidatorId
-from sequencer.api.encoding import JSON_MEDIA_TYPE, parse_public_key, to_hex
+from sequencer.api.encoding import answer_json, parse_public_key, to_hex
 from sequencer.api.node_view import NodeView
-from sequencer.api.parameters import Query, check_accepts_json
-from sequencer.api.problems import ACCOUNT_NOT_FOUND, NOT_READY, Problem
+from sequencer.api.parameters import Query, integer
+from sequencer.api.problems import ACCOUNT_NOT_FOUND, BAD_PUBLIC_KEY, NOT_READY, Problem
+from sequencer.api.route import Answer, PathParameter, Route
 from sequencer.directory import Directory
 from sequencer.schedule_view import forecast
 from sequencer.schema.ledger import (
@@ -32,6 +32,16 @@ from sequencer.standing import compute_first_height, describe_mode, describe_sta
 SCHEDULE_VIEWS_MAX: Final = 256
 SCHEDULE_VIEWS_DEFAULT: Final = 16
 
+PUBLIC_KEY: Final = PathParameter(
+    "public_key",
+    "Hexadecimal digits of an account's public key, with or without 0x; of Ed25519 there are 64.",
+    {"type": "string", "pattern": "^(0x)?([0-9a-fA-F]{2}){16,96}$"},
+    "0x3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29",
+)
+_VIEWS: Final = integer(
+    "views", "How many views to tell.", default=SCHEDULE_VIEWS_DEFAULT, least=1, most=SCHEDULE_VIEWS_MAX, example=4
+)
+
 
 class LedgerRoutes:
     """The routes /v1/ledger, /v1/accounts, /v1/committees and /v1/schedule."""
@@ -41,13 +51,62 @@ class LedgerRoutes:
         self._directory = directory
         self._parameters = node.network.ledger_parameters()
 
-    async def ledger(self, request: Request) -> Response:
-        check_accepts_json(request)
-        Query(request)
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                method="GET",
+                path="/v1/ledger",
+                handler=self.ledger,
+                name="getLedger",
+                tag="Ledger",
+                summary="The ledger",
+                description="After the latest finalized block: epoch, who has the lead and why, committees, and "
+                "where all the money is.",
+                answers=(Answer((LedgerJson,)),),
+            ),
+            Route(
+                method="GET",
+                path="/v1/accounts/{public_key}",
+                handler=self.account,
+                name="getAccount",
+                tag="Ledger",
+                summary="One account",
+                description="What it has, and the nonce that its next operation must bear.",
+                path_parameters=(PUBLIC_KEY,),
+                answers=(Answer((AccountJson,)),),
+                problems=(BAD_PUBLIC_KEY, ACCOUNT_NOT_FOUND),
+            ),
+            Route(
+                method="GET",
+                path="/v1/committees",
+                handler=self.committees,
+                name="getCommittees",
+                tag="Consensus",
+                summary="Both committees of this epoch",
+                description="Who may lead, with what weight, how many turns each has in one round, and how each "
+                "stands.",
+                answers=(Answer((CommitteesJson,)),),
+            ),
+            Route(
+                method="GET",
+                path="/v1/schedule",
+                handler=self.schedule,
+                name="getSchedule",
+                tag="Consensus",
+                summary="Who leads next, and why",
+                description="The next views, provided that each succeeds: a view that is skipped may change all that"
+                " follow.",
+                parameters=(_VIEWS,),
+                answers=(Answer((ScheduleJson,)),),
+                problems=(NOT_READY,),
+            ),
+        )
+
+    async def ledger(self, _request: Request, _query: Query) -> Response:
         status = self._node.status()
         ledger, state = self._look(), status.ledger.state
         name_of, mode = self._directory.name_of, state.mode
-        return _json(
+        return answer_json(
             LedgerJson(
                 height=status.decided_height,
                 epoch=EpochJson(
@@ -81,12 +140,10 @@ class LedgerRoutes:
         proof = self._node.find_epoch_proof(ended) if epoch else None
         return None if proof is None else f"{ended}:{to_hex(proof.leaf)}"
 
-    async def committees(self, request: Request) -> Response:
-        check_accepts_json(request)
-        Query(request)
+    async def committees(self, _request: Request, _query: Query) -> Response:
         ledger = self._look()
         state = ledger.state
-        return _json(
+        return answer_json(
             CommitteesJson(
                 epoch=ledger.epoch,
                 leading="fallback" if state.mode.is_fallback else "primary",
@@ -96,16 +153,14 @@ class LedgerRoutes:
             )
         )
 
-    async def schedule(self, request: Request) -> Response:
-        check_accepts_json(request)
-        query = Query(request, frozenset({"views"}))
-        count = query.read_integer("views", SCHEDULE_VIEWS_DEFAULT, least=1, most=SCHEDULE_VIEWS_MAX)
+    async def schedule(self, _request: Request, query: Query) -> Response:
+        count = query.read(_VIEWS)
         outlook = self._node.outlook()
         if outlook is None:
             raise Problem(NOT_READY, "The block that the next proposal extends has not arrived. Ask again in a moment.")
         self._directory.update(outlook.ledger)
         views = forecast(outlook, self._parameters, self._directory, views_max=count)
-        return _json(
+        return answer_json(
             ScheduleJson(
                 outlook.ledger.epoch,
                 outlook.parent.height + 1,
@@ -113,9 +168,7 @@ class LedgerRoutes:
             )
         )
 
-    async def account(self, request: Request) -> Response:
-        check_accepts_json(request)
-        Query(request)
+    async def account(self, request: Request, _query: Query) -> Response:
         public_key = parse_public_key(request.path_params["public_key"])
         ledger = self._look()
         account = ledger.accounts.get(public_key)
@@ -127,7 +180,7 @@ class LedgerRoutes:
             (entry.name for entry in self._node.network.accounts if bytes.fromhex(entry.public_key) == public_key), None
         )
         owned = [entry.id for entry in ledger.state.validators if entry.owner == public_key]
-        return _json(
+        return answer_json(
             AccountJson(
                 to_hex(public_key), name, account.balance, account.nonce, list(map(self._directory.name_of, owned))
             )
@@ -142,7 +195,3 @@ class LedgerRoutes:
         status, reason = describe_standing(ledger.validators[member], ledger)
         turns = ledger.cycle.count(member)
         return MemberJson(self._directory.name_of(member), ledger.stakes[member], turns, status, reason)
-
-
-def _json(answer: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(answer), media_type=JSON_MEDIA_TYPE)

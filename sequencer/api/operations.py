@@ -6,24 +6,53 @@ Submitting is idempotent: the id covers the signature and the nonce, so the same
 import re
 from typing import Final
 
-import msgspec
 import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
 from consensus.operations import Operation, compute_operation_id
 from consensus.types import Commitment, ValidatorId
-from sequencer.api.encoding import JSON_MEDIA_TYPE, parse_hash, parse_json_operation, parse_operation_bytes, to_hex
+from sequencer.api.body import read_body, read_media_type
+from sequencer.api.encoding import answer_json, parse_hash, parse_json_operation, parse_operation_bytes, to_hex
 from sequencer.api.node_view import NodeView
-from sequencer.api.parameters import Query, check_accepts_json, read_body, read_media_type
-from sequencer.api.problems import OPERATION_REFUSED, SHUTTING_DOWN, Problem
+from sequencer.api.parameters import Query
+from sequencer.api.problems import BAD_HASH, OPERATION_REFUSED, SHUTTING_DOWN, Problem
+from sequencer.api.route import JSON, OCTETS, Answer, Body, PathParameter, Route
 from sequencer.directory import Directory
-from sequencer.operation_codec import OPERATION_BYTES_MAX, describe_operation, get_kind
-from sequencer.schema.operations import OperationJson, PendingJson
+from sequencer.operation_codec import describe_operation, get_kind
+from sequencer.schema.operations import (
+    OPERATION_BYTES_MAX,
+    Base64OperationJson,
+    BondJson,
+    EncodedOperationJson,
+    OperationJson,
+    PendingJson,
+    RotateKeyJson,
+    UnbondJson,
+    UnjailJson,
+)
 
-_TYPES: Final = {"application/octet-stream": parse_operation_bytes, JSON_MEDIA_TYPE: parse_json_operation}
+_TYPES: Final = {OCTETS: parse_operation_bytes, JSON: parse_json_operation}
 _BODY_BYTES_MAX: Final = 2 * OPERATION_BYTES_MAX + 256
 """In hexadecimal, with room for braces and names."""
+_ID: Final = PathParameter(
+    "id",
+    "The operation's id: 64 hexadecimal digits, with or without 0x.",
+    {"type": "string", "pattern": "^(0x)?[0-9a-fA-F]{64}$"},
+    "0x9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+)
+_BODIES: Final = (
+    Body(
+        JSON,
+        "The encoded operation in hexadecimal or Base64, or its fields under their names.",
+        shapes=(EncodedOperationJson, Base64OperationJson, BondJson, UnbondJson, UnjailJson, RotateKeyJson),
+    ),
+    Body(
+        OCTETS,
+        "The encoded operation, as `sequencer stake … --offline` writes it.",
+        schema={"type": "string", "format": "binary", "minLength": 1, "maxLength": OPERATION_BYTES_MAX},
+    ),
+)
 _VALIDATOR: Final = re.compile(r"\bvalidator ([0-9]+)\b")
 """The ledger knows numbers alone."""
 
@@ -36,41 +65,77 @@ class Operations:
         self._directory = directory
         self._closing = closing
 
-    async def submit(self, request: Request) -> Response:
-        check_accepts_json(request)
-        Query(request)
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                method="POST",
+                path="/v1/operations",
+                handler=self.submit,
+                name="submitOperation",
+                tag="Stake",
+                summary="Submit a stake operation",
+                description="Bond, unbond, leave jail or change the key, signed by the account that owns the stake. "
+                "Sending the same again does no harm: the signature covers the nonce.",
+                bodies=_BODIES,
+                answers=(
+                    Answer((OperationJson,), "It waits for a leader.", status=202),
+                    Answer((OperationJson,), "It stands in a finalized block already."),
+                ),
+                problems=(OPERATION_REFUSED, SHUTTING_DOWN),
+            ),
+            Route(
+                method="GET",
+                path="/v1/operations",
+                handler=self.list,
+                name="listOperations",
+                tag="Stake",
+                summary="Operations that wait for a leader",
+                description="In the order in which they came to this node.",
+                answers=(Answer((PendingJson,)),),
+            ),
+            Route(
+                method="GET",
+                path="/v1/operations/{id}",
+                handler=self.find,
+                name="getOperation",
+                tag="Stake",
+                summary="Where an operation stands",
+                description="By the id that submitting it answered.",
+                path_parameters=(_ID,),
+                answers=(Answer((OperationJson,)),),
+                problems=(BAD_HASH,),
+            ),
+        )
+
+    async def submit(self, request: Request, _query: Query) -> Response:
         media_type = read_media_type(request, _TYPES)
         body = await read_body(request, _BODY_BYTES_MAX, "No operation is larger.")
         operation = _TYPES[media_type](body)
         operation_id = compute_operation_id(operation)
         known = self._node.find_operation(operation_id)
         if known is not None and known.height is not None:
-            return _answer(OperationJson(to_hex(operation_id), "included", get_kind(operation), known.height), 200)
+            return answer_json(OperationJson(to_hex(operation_id), "included", get_kind(operation), known.height))
         if self._closing.is_set():
             raise Problem(SHUTTING_DOWN, "Nothing was submitted: this node takes nothing new. Send it to another node.")
         self._submit(operation)
-        return _answer(OperationJson(to_hex(operation_id), "pending", get_kind(operation)), 202)
+        return answer_json(OperationJson(to_hex(operation_id), "pending", get_kind(operation)), 202)
 
-    async def list(self, request: Request) -> Response:
-        check_accepts_json(request)
-        Query(request)
+    async def list(self, _request: Request, _query: Query) -> Response:
         pending = [
             {"id": to_hex(compute_operation_id(operation))} | describe_operation(operation)
             for operation in self._node.pending_operations()
         ]
-        return _answer(PendingJson(pending), 200)
+        return answer_json(PendingJson(pending))
 
-    async def find(self, request: Request) -> Response:
-        check_accepts_json(request)
-        Query(request)
+    async def find(self, request: Request, _query: Query) -> Response:
         operation_id = Commitment(parse_hash(request.path_params["id"]))
         place = self._node.find_operation(operation_id)
         if place is None:
-            return _answer(OperationJson(to_hex(operation_id), "unknown"), 200)
+            return answer_json(OperationJson(to_hex(operation_id), "unknown"))
         answer = OperationJson(to_hex(operation_id), "pending", get_kind(place.operation), place.height)
         if place.height is not None:
             answer.status = "included"
-        return _answer(answer, 200)
+        return answer_json(answer)
 
     def _submit(self, operation: Operation) -> None:
         reason = self._node.submit_operation(operation)
@@ -79,7 +144,3 @@ class Operations:
             self._directory.update(self._node.status().ledger)
             reason = _VALIDATOR.sub(lambda found: self._directory.name_of(ValidatorId(int(found[1]))), reason)
             raise Problem(OPERATION_REFUSED, f"The ledger says: {reason}.", reason=reason)
-
-
-def _answer(answer: msgspec.Struct, status: int) -> Response:
-    return Response(msgspec.json.encode(answer), status, media_type=JSON_MEDIA_TYPE)

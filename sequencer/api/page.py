@@ -14,7 +14,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sequencer.api.parameters import Query
 from sequencer.api.problems import NOT_FOUND, Problem
+from sequencer.api.route import Answer, PathParameter, Route
 
 FOLDER: Final = Path(__file__).parent.parent / "web"
 INDEX: Final = "index.html"
@@ -41,6 +43,18 @@ _HEADERS: Final[Mapping[str, str]] = {
     "Vary": "Accept-Encoding",
     "X-Content-Type-Options": "nosniff",
 }
+
+FILE: Final = PathParameter(
+    "file", "Name of a file.", {"type": "string", "pattern": "^[a-z][a-z0-9-]*\\.(html|css|js|svg)$"}, INDEX
+)
+_FILE: Final = {"type": "string"}
+_FILES: Final = (
+    *(
+        Answer(description="The file.", media_type=media_type.partition(";")[0], schema=_FILE)
+        for media_type in MEDIA_TYPES.values()
+    ),
+    Answer(description="As the reader has it (If-None-Match).", status=304),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +86,42 @@ class Page:
     def __init__(self) -> None:
         self._files = load_page()
 
-    async def index(self, request: Request) -> Response:
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                method="GET",
+                path="/",
+                handler=self.index,
+                name="getPage",
+                tag="Node",
+                summary="The live page",
+                description="For people: how the cluster is at a glance. It is made of the files under /web and asks"
+                " this API.",
+                answers=(
+                    Answer(description="The page.", media_type="text/html", schema=_FILE),
+                    Answer(description="As the reader has it (If-None-Match).", status=304),
+                ),
+                is_probe=True,
+            ),
+            Route(
+                method="GET",
+                path="/web/{file}",
+                handler=self.file,
+                name="getPageFile",
+                tag="Node",
+                summary="A file of the live page",
+                description="Scripts, styles and pictures.",
+                path_parameters=(FILE,),
+                answers=_FILES,
+                problems=(NOT_FOUND,),
+                is_probe=True,
+            ),
+        )
+
+    async def index(self, request: Request, _query: Query) -> Response:
         return self._answer(request, self._files[INDEX])
 
-    async def file(self, request: Request) -> Response:
+    async def file(self, request: Request, _query: Query) -> Response:
         found = self._files.get(request.path_params["file"])
         if found is None:
             raise Problem(NOT_FOUND, f"The live page has no file {request.path_params['file'][:80]!r}; it begins at /.")

@@ -9,15 +9,20 @@ from starlette.responses import Response
 
 from consensus.evidence import Evidence, compute_evidence_id, get_rule
 from consensus.types import Height
-from sequencer.api.encoding import JSON_MEDIA_TYPE, to_hex
+from sequencer.api.encoding import answer_json, to_hex
 from sequencer.api.node_view import NodeView
-from sequencer.api.parameters import Query, check_accepts_json
+from sequencer.api.parameters import Query, integer
 from sequencer.api.proofs import describe_contradiction, describe_messages
+from sequencer.api.route import Answer, Route
 from sequencer.directory import Directory
 from sequencer.ledger_log import CHANGES_KEPT_MAX, ChangeEntry
+from sequencer.schema.fields import HEIGHT_MAX
 from sequencer.schema.records import ChangeJson, ChangesJson, EvidenceJson, EvidenceListJson
 
-_HEIGHT_MAX: Final = 2**63 - 1
+_FROM_HEIGHT: Final = integer("from_height", "Lowest height to show.", default=0, least=0, most=HEIGHT_MAX)
+_LIMIT: Final = integer(
+    "limit", "How many of the newest ones.", default=CHANGES_KEPT_MAX, least=1, most=CHANGES_KEPT_MAX, example=5
+)
 _SLASHING_KINDS: Final = frozenset({"slashed", "jailed", "tombstoned", "released", "unjailed", "compensated"})
 """Changes by which somebody loses stake or liberty, or gets them back."""
 
@@ -31,34 +36,67 @@ class Records:
         self._included: dict[tuple[int, str], EvidenceJson] = {}
         """Proofs in decided leaves by height and offender: as many as there are changes to tell of."""
 
-    async def changes(self, request: Request) -> Response:
-        return self._answer(request, lambda entry: True)
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                method="GET",
+                path="/v1/changes",
+                handler=self.changes,
+                name="listChanges",
+                tag="Records",
+                summary="Changes of the ledger",
+                description="Benchings, slashings, bonds, switches between the committees and all else that the "
+                "ledger did, with the reason in words. The node remembers the newest ones since it "
+                "started.",
+                parameters=(_FROM_HEIGHT, _LIMIT),
+                answers=(Answer((ChangesJson,)),),
+            ),
+            Route(
+                method="GET",
+                path="/v1/slashings",
+                handler=self.slashings,
+                name="listSlashings",
+                tag="Records",
+                summary="Who lost stake or liberty, or got them back",
+                description="Of the changes: slashed, jailed, tombstoned, released, unjailed and compensated.",
+                parameters=(_FROM_HEIGHT, _LIMIT),
+                answers=(Answer((ChangesJson,)),),
+            ),
+            Route(
+                method="GET",
+                path="/v1/evidence",
+                handler=self.evidence,
+                name="listEvidence",
+                tag="Records",
+                summary="Proofs of broken rules",
+                description="Those that wait for a leaf, and those that have been punished since the node started.",
+                answers=(Answer((EvidenceListJson,)),),
+            ),
+        )
 
-    async def slashings(self, request: Request) -> Response:
-        return self._answer(request, lambda entry: entry.kind in _SLASHING_KINDS)
+    async def changes(self, _request: Request, query: Query) -> Response:
+        return self._answer(query, lambda entry: True)
 
-    async def evidence(self, request: Request) -> Response:
-        check_accepts_json(request)
-        Query(request)
+    async def slashings(self, _request: Request, query: Query) -> Response:
+        return self._answer(query, lambda entry: entry.kind in _SLASHING_KINDS)
+
+    async def evidence(self, _request: Request, _query: Query) -> Response:
         self._directory.update(self._node.status().ledger)
         punished = [entry for entry in self._node.recent_changes() if entry.kind == "tombstoned"]
         keys = {(entry.height, str(entry.fields["validator"])) for entry in punished}
         self._included = {key: proof for key, proof in self._included.items() if key in keys}
         included = [self._find_included(entry) for entry in punished]
         answer = EvidenceListJson([self._describe(proof) for proof in self._node.pending_evidence()], included)
-        return Response(msgspec.json.encode(answer), media_type=JSON_MEDIA_TYPE)
+        return answer_json(answer)
 
-    def _answer(self, request: Request, is_wanted: Callable[[ChangeEntry], bool]) -> Response:
-        check_accepts_json(request)
-        query = Query(request, frozenset({"from_height", "limit"}))
-        start = query.read_integer("from_height", 0, least=0, most=_HEIGHT_MAX)
-        limit = query.read_integer("limit", CHANGES_KEPT_MAX, least=1, most=CHANGES_KEPT_MAX)
+    def _answer(self, query: Query, is_wanted: Callable[[ChangeEntry], bool]) -> Response:
+        start, limit = query.read(_FROM_HEIGHT), query.read(_LIMIT)
         kept = self._node.recent_changes()
         wanted = [entry for entry in kept if entry.height >= start and is_wanted(entry)][-limit:]
         shown = [ChangeJson(entry.height, entry.kind, entry.fields, entry.reason) for entry in wanted]
         # Of the oldest height some changes may have been forgotten, once the memory is full.
         complete_from = kept[0].height + (len(kept) >= CHANGES_KEPT_MAX) if kept else None
-        return Response(msgspec.json.encode(ChangesJson(complete_from, shown)), media_type=JSON_MEDIA_TYPE)
+        return answer_json(ChangesJson(complete_from, shown))
 
     def _find_included(self, entry: ChangeEntry) -> EvidenceJson:
         """Who was tombstoned, with the proof from the leaf that did it: looked up once, as it never changes."""

@@ -11,6 +11,7 @@ import trio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sequencer.api.app import make_app
+from sequencer.api.limits import HEAD_BYTES_MAX
 from sequencer.api.node_view import NodeView
 from sequencer.fault_log import FaultLog
 from sequencer.ports import Address, explain_bind_error
@@ -27,9 +28,6 @@ STALLED_READER_MS: Final = 20_000
 
 BACKLOG: Final = 512
 """Connections that wait to be accepted: one burst of clients during a long turn."""
-
-HEAD_BYTES_MAX: Final = 16 * 1024
-"""Request line and headers."""
 
 REQUESTS_PER_CONNECTION_MAX: Final = 2**31
 """A load generator keeps its connection: nothing is gained by closing it after some number of requests."""

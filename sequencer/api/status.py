@@ -1,49 +1,113 @@
 """What the node says about itself: status for people and tools, probes for supervisors, metrics for Prometheus."""
 
-import msgspec
+from typing import Final
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from consensus.epochs import compute_last_height
 from consensus.ledger import Status as LedgerStatus
-from sequencer.api.blocks import RANGE_BLOCKS_MAX
-from sequencer.api.encoding import BATCH_TRANSACTIONS_MAX, JSON_MEDIA_TYPE, to_hex
+from sequencer.api.encoding import answer_json, to_hex
+from sequencer.api.limits import gather_limits
 from sequencer.api.node_view import NodeView
-from sequencer.api.parameters import Query, check_accepts_json
+from sequencer.api.parameters import Query
 from sequencer.api.problems import NOT_READY, Problem
-from sequencer.api.submit import BATCH_BYTES_MAX
-from sequencer.api.waiting import WAIT_SECONDS_MAX
+from sequencer.api.route import Answer, Route
 from sequencer.directory import Directory
 from sequencer.schema.status import AliveJson, LimitsJson, MempoolJson, ReadyJson, StatusJson
 from sequencer.standing import compute_first_height, describe_mode
 
+_PAGE: Final = {"type": "string"}
+
 
 class Status:
-    """The routes /v1/status, /livez, /readyz and /metrics."""
+    """The routes /v1/status, /v1/limits, /livez, /readyz and /metrics."""
 
     def __init__(self, node: NodeView, directory: Directory) -> None:
         self._node = node
         self._directory = directory
+        self._limits = gather_limits(node.network)
 
-    async def status(self, request: Request) -> Response:
-        check_accepts_json(request)
-        Query(request)
-        return Response(msgspec.json.encode(self._describe()), media_type=JSON_MEDIA_TYPE)
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                method="GET",
+                path="/v1/status",
+                handler=self.status,
+                name="getStatus",
+                tag="Node",
+                summary="Where this node stands",
+                description="View, height, epoch, who leads, who is benched or jailed, how full the mempool is, and "
+                "whether it is ready.",
+                answers=(Answer((StatusJson,)),),
+            ),
+            Route(
+                method="GET",
+                path="/v1/limits",
+                handler=self.limits,
+                name="getLimits",
+                tag="Node",
+                summary="What the API refuses beyond",
+                description="Sizes, numbers and times, all of which are enforced.",
+                answers=(Answer((LimitsJson,)),),
+            ),
+            Route(
+                method="GET",
+                path="/livez",
+                handler=self.livez,
+                name="getLivez",
+                tag="Node",
+                summary="Whether the process answers",
+                description="For a supervisor that restarts what hangs. It says nothing about the chain.",
+                answers=(Answer((AliveJson,)),),
+                is_probe=True,
+            ),
+            Route(
+                method="GET",
+                path="/readyz",
+                handler=self.readyz,
+                name="getReadyz",
+                tag="Node",
+                summary="Whether to send it requests",
+                description="Ready: it has decided since it started, and is not behind.",
+                answers=(Answer((ReadyJson,)),),
+                problems=(NOT_READY,),
+                is_probe=True,
+            ),
+            Route(
+                method="GET",
+                path="/metrics",
+                handler=self.metrics,
+                name="getMetrics",
+                tag="Node",
+                summary="Metrics for Prometheus",
+                description="In the text format of Prometheus, or as OpenMetrics for a scraper that asks for it.",
+                answers=(
+                    Answer(description="Prometheus text.", media_type="text/plain", schema=_PAGE),
+                    Answer(description="OpenMetrics.", media_type="application/openmetrics-text", schema=_PAGE),
+                ),
+                is_probe=True,
+            ),
+        )
 
-    async def livez(self, request: Request) -> Response:
+    async def status(self, _request: Request, _query: Query) -> Response:
+        return answer_json(self._describe())
+
+    async def limits(self, _request: Request, _query: Query) -> Response:
+        return answer_json(self._limits)
+
+    async def livez(self, _request: Request, _query: Query) -> Response:
         """The process answers: that is all this probe means."""
-        Query(request)
-        return Response(msgspec.json.encode(AliveJson()), media_type=JSON_MEDIA_TYPE)
+        return answer_json(AliveJson())
 
-    async def readyz(self, request: Request) -> Response:
+    async def readyz(self, _request: Request, _query: Query) -> Response:
         """Ready: has decided, and is not behind."""
-        Query(request)
         reason = self._node.is_ready()
         if reason is not None:
             raise Problem(NOT_READY, f"{reason}. Ask again later, or ask another node.")
-        return Response(msgspec.json.encode(ReadyJson()), media_type=JSON_MEDIA_TYPE)
+        return answer_json(ReadyJson())
 
-    async def metrics(self, request: Request) -> Response:
+    async def metrics(self, request: Request, _query: Query) -> Response:
         page, content_type = self._node.metrics.render(request.headers.get("accept", ""))
         return Response(page, headers={"Content-Type": content_type})
 
@@ -82,11 +146,5 @@ class Status:
             peers=list(map(name_of, sorted(status.peers))),
             validators=len(ledger.table),
             mempool=MempoolJson(status.mempool_transactions, status.mempool_bytes),
-            limits=LimitsJson(
-                transaction_bytes_max=network.transactions.transaction_bytes_max,
-                batch_bytes_max=BATCH_BYTES_MAX,
-                batch_transactions_max=BATCH_TRANSACTIONS_MAX,
-                wait_s_max=WAIT_SECONDS_MAX,
-                range_blocks_max=RANGE_BLOCKS_MAX,
-            ),
+            limits=self._limits,
         )

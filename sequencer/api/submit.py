@@ -11,8 +11,9 @@ import trio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from sequencer.api.body import read_body, read_media_type
 from sequencer.api.encoding import (
-    JSON_MEDIA_TYPE,
+    answer_json,
     parse_hash,
     parse_json_transaction,
     parse_msgpack_batch,
@@ -21,10 +22,12 @@ from sequencer.api.encoding import (
     to_hex,
 )
 from sequencer.api.node_view import NodeView
-from sequencer.api.parameters import Query, check_accepts_json, read_body, read_media_type
+from sequencer.api.parameters import Query, flag, option, text
 from sequencer.api.problems import (
     BAD_BODY,
+    BAD_HASH,
     BAD_PARAMETER,
+    BATCH_TOO_LONG,
     MEMPOOL_FULL,
     NO_PROMISE,
     NOT_FINALIZED_IN_TIME,
@@ -34,25 +37,92 @@ from sequencer.api.problems import (
     TRANSACTION_TOO_LARGE,
     Problem,
 )
-from sequencer.api.waiting import Ended, Wait, wait_finalized
+from sequencer.api.route import JSON, MSGPACK, OCTETS, Answer, Body, PathParameter, Route
+from sequencer.api.waiting import TIMEOUT, Ended, Wait, wait_finalized
 from sequencer.directory import Directory
 from sequencer.mempool import Admission
 from sequencer.payload import compute_hashes
 from sequencer.promises import PromiseRefusedError
-from sequencer.schema.transactions import BatchJson, PromiseJson, RejectedJson, SoftJson, TransactionJson
+from sequencer.schema.transactions import (
+    BATCH_BYTES_MAX,
+    BATCH_TRANSACTIONS_MAX,
+    BatchJson,
+    PromiseJson,
+    RejectedJson,
+    SoftJson,
+    TransactionBodyJson,
+    TransactionJson,
+)
 
-BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
-"""One body: two full payloads in the binary form, one in the textual."""
+NDJSON: Final = "application/x-ndjson"
 
-_OCTETS: Final = "application/octet-stream"
-_ONE_TYPES: Final = {_OCTETS: bytes, JSON_MEDIA_TYPE: parse_json_transaction}
+_ONE_TYPES: Final = {OCTETS: bytes, JSON: parse_json_transaction}
 _BATCH_TYPES: Final[dict[str, Callable[[bytes], list[bytes]]]] = {
-    "application/vnd.msgpack": parse_msgpack_batch,
-    "application/x-ndjson": parse_ndjson_batch,
+    MSGPACK: parse_msgpack_batch,
+    NDJSON: parse_ndjson_batch,
 }
 _TAKEN: Final = (Admission.ACCEPTED, Admission.DUPLICATE, Admission.FINALIZED)
 _JSON_FRAME_BYTES: Final = 256
 """Room for braces, the key and blanks around the digits of a transaction."""
+
+HASH: Final = PathParameter(
+    "hash",
+    "SHA-256 of a transaction: 64 hexadecimal digits, with or without 0x.",
+    {"type": "string", "pattern": "^(0x)?[0-9a-fA-F]{64}$"},
+    "0x9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+)
+
+
+def _parse_beneficiary(text: str) -> bytes:
+    try:
+        return parse_public_key(text)
+    except Problem as problem:
+        raise ValueError("a public key: of Ed25519 one has 64 hexadecimal digits") from problem
+
+
+_WAIT_ONE: Final = option(
+    "wait",
+    "finalized: answer when it is final. soft: answer with the next leader's promise to include it. "
+    "Absent: answer as soon as it is pending.",
+    ("finalized", "soft"),
+)
+_WAIT_BATCH: Final = option(
+    "wait",
+    "finalized: answer when all that was taken is final. Absent: answer as soon as it is pending.",
+    ("finalized",),
+)
+_BENEFICIARY: Final = text(
+    "beneficiary",
+    "Public key of the account that is compensated should the promise be broken. Only with wait=soft; absent: nobody.",
+    _parse_beneficiary,
+    pattern="^(0x)?([0-9a-fA-F]{2}){16,96}$",
+    default=b"",
+)
+_HASHES: Final = flag("hashes", "Whether to name the hash of every transaction of the batch.")
+_LINE: Final = r"""((0x)?([0-9a-fA-F]{2})+|"(0x)?([0-9a-fA-F]{2})+")"""
+_NDJSON_PATTERN: Final = rf"^{_LINE}(\r?\n{_LINE})*\s*$"
+_BATCH_BODIES: Final = (
+    Body(
+        MSGPACK,
+        f"MessagePack bin objects, one after the other: {BATCH_TRANSACTIONS_MAX} at most, in {BATCH_BYTES_MAX} bytes.",
+        schema={"type": "string", "format": "binary", "minLength": 1, "maxLength": BATCH_BYTES_MAX},
+    ),
+    Body(
+        NDJSON,
+        "One transaction a line, in hexadecimal digits with or without 0x, with or without quotation marks; at most "
+        f"{BATCH_BYTES_MAX} bytes and {BATCH_TRANSACTIONS_MAX} lines.",
+        schema={"type": "string", "pattern": _NDJSON_PATTERN, "minLength": 2, "maxLength": BATCH_BYTES_MAX},
+        example="0x616263\n0x646566\n",
+    ),
+)
+_REFUSALS: Final = (
+    TRANSACTION_EMPTY,
+    TRANSACTION_TOO_LARGE,
+    MEMPOOL_FULL,
+    SHUTTING_DOWN,
+    TRANSACTION_EXPIRED,
+    NOT_FINALIZED_IN_TIME,
+)
 
 
 class Submit:
@@ -64,14 +134,65 @@ class Submit:
         self._closing = closing
         self._transaction_bytes_max = node.network.transactions.transaction_bytes_max
 
-    async def one(self, request: Request) -> Response:
-        check_accepts_json(request)
-        query = Query(request, Wait.PARAMETERS | {"beneficiary"})
-        is_soft = query.read_choice("wait", ("finalized", "soft"), "finalized") == "soft"
-        beneficiary = _read_beneficiary(query, is_soft=is_soft)
-        if is_soft and "timeout_s" in query:
-            raise Problem(BAD_PARAMETER, "timeout_s means nothing with wait=soft.", parameter="timeout_s")
-        wait = Wait(is_wanted=False, seconds=0) if is_soft else Wait.read(query)
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                method="POST",
+                path="/v1/transactions",
+                handler=self.one,
+                name="submitTransaction",
+                tag="Transactions",
+                summary="Submit one transaction",
+                description="The sequencer does not look into it: any bytes will do. Sending the same again does no "
+                "harm, nothing is ordered twice.",
+                parameters=(_WAIT_ONE, TIMEOUT, _BENEFICIARY),
+                bodies=_describe_one(self._transaction_bytes_max),
+                answers=(
+                    Answer((TransactionJson,), "It is pending.", status=202),
+                    Answer(
+                        (TransactionJson, SoftJson),
+                        "It is final (at once, or with wait=finalized), or promised (with wait=soft).",
+                    ),
+                ),
+                problems=(*_REFUSALS, NO_PROMISE),
+            ),
+            Route(
+                method="POST",
+                path="/v1/transactions/batch",
+                handler=self.batch,
+                name="submitBatch",
+                tag="Transactions",
+                summary="Submit many transactions",
+                description="All or nothing is read: when one item is malformed, none is submitted. What is well "
+                "formed is taken one by one, and the answer lists what was refused.",
+                parameters=(_WAIT_BATCH, TIMEOUT, _HASHES),
+                bodies=_BATCH_BODIES,
+                answers=(
+                    Answer((BatchJson,), "What was taken is pending.", status=202),
+                    Answer((BatchJson,), "With wait=finalized: all that was taken is final."),
+                ),
+                problems=(*_REFUSALS, BATCH_TOO_LONG),
+            ),
+            Route(
+                method="GET",
+                path="/v1/transactions/{hash}",
+                handler=self.find,
+                name="getTransaction",
+                tag="Transactions",
+                summary="Where a transaction stands",
+                description="Pending here, in a finalized block, or unknown to this node.",
+                path_parameters=(HASH,),
+                answers=(Answer((TransactionJson,)),),
+                problems=(BAD_HASH,),
+            ),
+        )
+
+    async def one(self, request: Request, query: Query) -> Response:
+        mode = query.read(_WAIT_ONE)
+        if mode != "soft" and _BENEFICIARY in query:
+            raise Problem(BAD_PARAMETER, "beneficiary means nothing without wait=soft.", parameter="beneficiary")
+        beneficiary = query.read(_BENEFICIARY)
+        wait = Wait.read(query, is_wanted=mode == "finalized")
         transaction = await self._read_one(request)
         hashes = compute_hashes([transaction])
         admissions, _ = self._submit([transaction], hashes)
@@ -82,12 +203,12 @@ class Submit:
                 pass  # What is decided in the current turn is not on disk yet: until then it is pending.
             case refused:
                 raise self._explain(refused)
-        if is_soft:
+        if mode == "soft":
             return await self._answer_softly(transaction, hashes[0], beneficiary)
         if wait.is_wanted:
             await self._wait(hashes, request, wait)
             return self._answer_one(hashes[0])
-        return _json(TransactionJson(to_hex(hashes[0]), "pending"), 202)
+        return answer_json(TransactionJson(to_hex(hashes[0]), "pending"), 202)
 
     async def _answer_softly(self, transaction: bytes, hash_: bytes, beneficiary: bytes) -> Response:
         try:
@@ -106,38 +227,33 @@ class Submit:
             to_hex(promise.beneficiary) if promise.beneficiary else None,
             to_hex(promise.signature),
         )
-        return _json(SoftJson(to_hex(hash_), "promised", shown), 200)
+        return answer_json(SoftJson(to_hex(hash_), "promised", shown))
 
-    async def batch(self, request: Request) -> Response:
-        check_accepts_json(request)
-        query = Query(request, Wait.PARAMETERS | {"hashes"})
-        wait = Wait.read(query)
-        with_hashes = query.read_choice("hashes", ("true", "false"), "false") == "true"
+    async def batch(self, request: Request, query: Query) -> Response:
+        wait = Wait.read(query, is_wanted=query.read(_WAIT_BATCH) == "finalized")
         media_type = read_media_type(request, _BATCH_TYPES)
         transactions = _BATCH_TYPES[media_type](await read_body(request, BATCH_BYTES_MAX, "Send several batches."))
         if not transactions:
             raise Problem(BAD_BODY, "The batch is empty: there is no transaction in the body.")
         hashes = compute_hashes(transactions)
         admissions, answer = self._submit(transactions, hashes)
-        if with_hashes:
+        if query.read(_HASHES):
             answer.hashes = list(map(to_hex, hashes))
         if Admission.FULL in admissions:
             raise _full(answer)
         if wait.is_wanted:
             taken = [hash_ for hash_, admission in zip(hashes, admissions, strict=True) if admission in _TAKEN]
             await self._wait(taken, request, wait)
-            return _json(answer, 200)
-        return _json(answer, 202)
+            return answer_json(answer)
+        return answer_json(answer, 202)
 
-    async def find(self, request: Request) -> Response:
-        check_accepts_json(request)
-        Query(request)
+    async def find(self, request: Request, _query: Query) -> Response:
         return self._answer_one(parse_hash(request.path_params["hash"]))
 
     async def _read_one(self, request: Request) -> bytes:
         media_type = read_media_type(request, _ONE_TYPES)
         hint = f"A transaction has at most {self._transaction_bytes_max} bytes on this network."
-        if media_type == _OCTETS:
+        if media_type == OCTETS:
             return await read_body(request, self._transaction_bytes_max, hint)
         return parse_json_transaction(
             await read_body(request, 2 * self._transaction_bytes_max + _JSON_FRAME_BYTES, hint)
@@ -208,23 +324,25 @@ class Submit:
     def _answer_one(self, transaction_hash: bytes) -> Response:
         location = self._node.storage.find_transaction(transaction_hash)
         if location is not None:
-            return _json(
+            return answer_json(
                 TransactionJson(to_hex(transaction_hash), "finalized", location.height, location.position), 200
             )
         is_pending = self._node.is_pending(transaction_hash)
-        return _json(TransactionJson(to_hex(transaction_hash), "pending" if is_pending else "unknown"), 200)
+        return answer_json(TransactionJson(to_hex(transaction_hash), "pending" if is_pending else "unknown"))
 
 
-def _read_beneficiary(query: Query, *, is_soft: bool) -> bytes:
-    """Whom a broken promise would compensate; nobody when it is not said."""
-    text = query.read_text("beneficiary", "")
-    if text and not is_soft:
-        raise Problem(BAD_PARAMETER, "beneficiary means nothing without wait=soft.", parameter="beneficiary")
-    return parse_public_key(text) if text else b""
-
-
-def _json(answer: msgspec.Struct, status: int) -> Response:
-    return Response(msgspec.json.encode(answer), status, media_type=JSON_MEDIA_TYPE)
+def _describe_one(bytes_max: int) -> tuple[Body, ...]:
+    return (
+        Body(
+            OCTETS,
+            f"The transaction itself, at most {bytes_max} bytes on this network.",
+            schema={"type": "string", "format": "binary", "minLength": 1, "maxLength": bytes_max},
+            example="a transaction",
+        ),
+        Body(
+            JSON, "The transaction in hexadecimal.", shapes=(TransactionBodyJson,), example={"transaction": "0x616263"}
+        ),
+    )
 
 
 def _full(answer: BatchJson) -> Problem:

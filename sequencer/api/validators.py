@@ -1,6 +1,7 @@
 """Validators: what they have at stake, how they stand and why, and how they have led."""
 
-import msgspec
+from typing import Final
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -8,13 +9,18 @@ from consensus.ledger import Ledger
 from consensus.ledger.state import ValidatorState
 from consensus.stake_table import StakeTable
 from consensus.types import Epoch, ValidatorId
-from sequencer.api.encoding import JSON_MEDIA_TYPE, to_hex
+from sequencer.api.encoding import answer_json, to_hex
 from sequencer.api.node_view import NodeView
-from sequencer.api.parameters import Query, check_accepts_json, parse_integer
+from sequencer.api.parameters import Query, parse_integer
 from sequencer.api.problems import VALIDATOR_NOT_FOUND, Problem
+from sequencer.api.route import Answer, PathParameter, Route
 from sequencer.directory import Directory
 from sequencer.schema.validators import LeaderJson, OffenceJson, UnbondingJson, ValidatorJson, ValidatorsJson
 from sequencer.standing import describe_standing
+
+NAME: Final = PathParameter(
+    "name", "Name of a validator, or its number.", {"type": "string", "minLength": 1, "maxLength": 80}, "n0"
+)
 
 
 class Validators:
@@ -24,20 +30,42 @@ class Validators:
         self._node = node
         self._directory = directory
 
-    async def list(self, request: Request) -> Response:
-        check_accepts_json(request)
-        Query(request)
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                method="GET",
+                path="/v1/validators",
+                handler=self.list,
+                name="listValidators",
+                tag="Stake",
+                summary="All validators",
+                description="What each has at stake, what its vote counts, how it stands and why, and how it has led.",
+                answers=(Answer((ValidatorsJson,)),),
+            ),
+            Route(
+                method="GET",
+                path="/v1/validators/{name}",
+                handler=self.get,
+                name="getValidator",
+                tag="Stake",
+                summary="One validator",
+                description="By its name or its number.",
+                path_parameters=(NAME,),
+                answers=(Answer((ValidatorJson,)),),
+                problems=(VALIDATOR_NOT_FOUND,),
+            ),
+        )
+
+    async def list(self, _request: Request, _query: Query) -> Response:
         ledger = self._look()
         table, following = ledger.table, ledger.find_table(Epoch(ledger.epoch + 1))
         described = [self._describe(validator, ledger, table, following) for validator in ledger.state.validators]
         answer = ValidatorsJson(
             ledger.epoch, table.total, table.success_threshold, table.one_honest_threshold, described
         )
-        return Response(msgspec.json.encode(answer), media_type=JSON_MEDIA_TYPE)
+        return answer_json(answer)
 
-    async def get(self, request: Request) -> Response:
-        check_accepts_json(request)
-        Query(request)
+    async def get(self, request: Request, _query: Query) -> Response:
         ledger, name = self._look(), request.path_params["name"]
         validator_id = self._directory.id_of(name)
         number = parse_integer(name)
@@ -50,8 +78,7 @@ class Validators:
                 f"{name[:80]!r} is no name or number of a validator. GET /v1/validators lists all of them.",
             )
         following = ledger.find_table(Epoch(ledger.epoch + 1))
-        answer = self._describe(validator, ledger, ledger.table, following)
-        return Response(msgspec.json.encode(answer), media_type=JSON_MEDIA_TYPE)
+        return answer_json(self._describe(validator, ledger, ledger.table, following))
 
     def _look(self) -> Ledger:
         ledger = self._node.status().ledger

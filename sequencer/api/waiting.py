@@ -14,12 +14,20 @@ from starlette.requests import Request
 from starlette.types import Receive
 
 from sequencer.api.node_view import NodeView
-from sequencer.api.parameters import Query
+from sequencer.api.parameters import Query, seconds
 from sequencer.api.problems import BAD_PARAMETER, Problem
 
 WAIT_SECONDS_DEFAULT: Final = 30.0
 WAIT_SECONDS_MAX: Final = 300
 """The mempool forgets what is older by default; proxies give up long before."""
+
+
+TIMEOUT: Final = seconds(
+    "timeout_s",
+    "How long to wait for finality, in seconds. Only with wait=finalized.",
+    default=WAIT_SECONDS_DEFAULT,
+    most=WAIT_SECONDS_MAX,
+)
 
 
 class Ended(Enum):
@@ -39,15 +47,12 @@ class Wait:
     is_wanted: bool
     seconds: float
 
-    PARAMETERS = frozenset({"wait", "timeout_s"})
-
     @classmethod
-    def read(cls, query: Query) -> "Wait":
-        is_wanted = "wait" in query
-        query.read_choice("wait", ("finalized",), "finalized")
-        if not is_wanted and "timeout_s" in query:
+    def read(cls, query: Query, *, is_wanted: bool) -> "Wait":
+        """Raises `Problem` when a time is given for which nothing would wait."""
+        if not is_wanted and TIMEOUT in query:
             raise Problem(BAD_PARAMETER, "timeout_s means nothing without wait=finalized.", parameter="timeout_s")
-        return cls(is_wanted, query.read_seconds("timeout_s", WAIT_SECONDS_DEFAULT, most=WAIT_SECONDS_MAX))
+        return cls(is_wanted, query.read(TIMEOUT))
 
 
 async def wait_finalized(

@@ -1,12 +1,15 @@
 """Finalized blocks."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from sequencer.schema.fields import Count, Epoch, Hash, Height, Hex, TimestampMs, ValidatorName, View
 from sequencer.schema.light import FinalityJson
+
+RANGE_BLOCKS_MAX: Final = 100
+"""Blocks in one answer, of which each may have a payload of 2 MiB; see also `RANGE_PAYLOAD_BYTES_MAX` of the server."""
 
 TransactionForm: TypeAlias = Literal["full", "hashes", "none"]
 """What is shown of a block's transactions."""
@@ -43,7 +46,13 @@ class BlockJson(msgspec.Struct, omit_defaults=True):
 class RangeJson(msgspec.Struct):
     """Some finalized blocks in ascending order of height, without a gap."""
 
-    blocks: Annotated[list[BlockJson], Meta(description="Ascending by height. Empty when the chain ends before.")]
+    blocks: Annotated[
+        list[BlockJson],
+        Meta(
+            description="Ascending by height. Empty when the chain ends before.",
+            extra_json_schema={"maxItems": RANGE_BLOCKS_MAX},
+        ),
+    ]
     next: Annotated[
         Height | None, Meta(description="Height to ask for next (from=), null when the chain ends here for now.")
     ]

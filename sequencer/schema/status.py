@@ -22,8 +22,16 @@ class LimitsJson(msgspec.Struct):
     transaction_bytes_max: Annotated[Count, Meta(description="Size of one transaction, in bytes.")]
     batch_bytes_max: Annotated[Count, Meta(description="Size of the body of one batch, in bytes.")]
     batch_transactions_max: Annotated[Count, Meta(description="Transactions in one batch.")]
+    operation_bytes_max: Annotated[Count, Meta(description="Size of one encoded stake operation, in bytes.")]
+    head_bytes_max: Annotated[Count, Meta(description="Size of a request's line and headers, in bytes.")]
+    body_s_max: Annotated[Count, Meta(description="Seconds within which a body must have arrived.")]
     wait_s_max: Annotated[Count, Meta(description="Seconds for which a request may wait for finality.")]
     range_blocks_max: Annotated[Count, Meta(description="Blocks in one answer.")]
+    range_payload_bytes_max: Annotated[
+        Count, Meta(description="Bytes of payload behind the blocks of one answer, unless a single one has more.")
+    ]
+    schedule_views_max: Annotated[Count, Meta(description="Views to come in one answer.")]
+    records_max: Annotated[Count, Meta(description="Changes of the ledger in one answer, and that a node remembers.")]
 
 
 class StatusJson(msgspec.Struct):

@@ -1,17 +1,30 @@
 """Transactions: submitted one by one and in batches, looked up, promised."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from sequencer.schema.fields import Count, Epoch, Hash, Height, Hex, PublicKey, ValidatorName, View
 
+BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
+"""One body: two full payloads in the binary form, one in the textual."""
+
+BATCH_TRANSACTIONS_MAX: Final = 16_384
+"""In one batch. 1 MiB of the smallest real transactions (100 bytes) is 10,000; the answer may name each of them."""
+
 
 class TransactionBodyJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A transaction as the body of a request."""
 
-    transaction: Annotated[str, Meta(description="Its bytes: two hexadecimal digits for each, with or without 0x.")]
+    transaction: Annotated[
+        str,
+        Meta(
+            description="Its bytes: two hexadecimal digits for each, with or without 0x.",
+            examples=["0x616263"],
+            extra_json_schema={"pattern": "^(0x)?([0-9a-fA-F]{2})+$"},
+        ),
+    ]
 
 
 class TransactionJson(msgspec.Struct):
@@ -69,7 +82,13 @@ class BatchJson(msgspec.Struct, omit_defaults=True):
     accepted: Annotated[Count, Meta(description="How many are new here and pending now.")]
     duplicate: Annotated[Count, Meta(description="How many were pending already.")]
     finalized: Annotated[Count, Meta(description="How many are final already.")]
-    rejected: Annotated[list[RejectedJson], Meta(description="Those that were refused, in their order.")]
+    rejected: Annotated[
+        list[RejectedJson],
+        Meta(
+            description="Those that were refused, in their order.",
+            extra_json_schema={"maxItems": BATCH_TRANSACTIONS_MAX},
+        ),
+    ]
     hashes: Annotated[
         list[Hash] | None,
         Meta(description="With hashes=true: the hash of each transaction of the batch, in its order."),

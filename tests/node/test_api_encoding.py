@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequencer.api.encoding import (
-    BATCH_TRANSACTIONS_MAX,
     parse_hash,
     parse_json_transaction,
     parse_msgpack_batch,
     parse_ndjson_batch,
 )
 from sequencer.api.problems import Problem
+from sequencer.schema.transactions import BATCH_TRANSACTIONS_MAX
 
 transactions = st.lists(st.binary(max_size=300), max_size=8)
 integers = st.integers(-(2**63), 2**64 - 1)

@@ -25,7 +25,6 @@ from consensus.types import Height, ValidatorId
 from sequencer.keys import generate_key
 from sequencer.operation_codec import (
     KINDS,
-    OPERATION_BYTES_MAX,
     IncludedOperations,
     OperationPlace,
     decode_operation,
@@ -34,6 +33,7 @@ from sequencer.operation_codec import (
     get_kind,
     parse_operation,
 )
+from sequencer.schema.operations import OPERATION_BYTES_MAX
 from tests.node.api_world import open_world
 from tests.node.fake_node import FakeNode, make_client
 from tests.node.test_api_status import assert_problem

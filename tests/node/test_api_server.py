@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 from trio.testing import MockClock
 
-from sequencer.api.parameters import BODY_SECONDS_MAX, DISCARD_BYTES_MAX
+from sequencer.api.body import BODY_SECONDS_MAX, DISCARD_BYTES_MAX
 from sequencer.api.server import open_listener
 from sequencer.ports import Address, PortUnavailableError
 from tests.node.api_world import MSGPACK, Served, open_served, open_world

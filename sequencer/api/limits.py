@@ -1,0 +1,33 @@
+"""Every bound of the API that a client can meet, gathered for GET /v1/limits. Enforced where they come from."""
+
+from typing import Final
+
+from sequencer.api.blocks import RANGE_PAYLOAD_BYTES_MAX
+from sequencer.api.body import BODY_SECONDS_MAX
+from sequencer.api.ledger import SCHEDULE_VIEWS_MAX
+from sequencer.api.waiting import WAIT_SECONDS_MAX
+from sequencer.ledger_log import CHANGES_KEPT_MAX
+from sequencer.network_config import NetworkConfig
+from sequencer.schema.blocks import RANGE_BLOCKS_MAX
+from sequencer.schema.operations import OPERATION_BYTES_MAX
+from sequencer.schema.status import LimitsJson
+from sequencer.schema.transactions import BATCH_BYTES_MAX, BATCH_TRANSACTIONS_MAX
+
+HEAD_BYTES_MAX: Final = 16 * 1024
+"""Request line and headers; the server cuts off who sends more."""
+
+
+def gather_limits(network: NetworkConfig) -> LimitsJson:
+    return LimitsJson(
+        transaction_bytes_max=network.transactions.transaction_bytes_max,
+        batch_bytes_max=BATCH_BYTES_MAX,
+        batch_transactions_max=BATCH_TRANSACTIONS_MAX,
+        operation_bytes_max=OPERATION_BYTES_MAX,
+        head_bytes_max=HEAD_BYTES_MAX,
+        body_s_max=BODY_SECONDS_MAX,
+        wait_s_max=WAIT_SECONDS_MAX,
+        range_blocks_max=RANGE_BLOCKS_MAX,
+        range_payload_bytes_max=RANGE_PAYLOAD_BYTES_MAX,
+        schedule_views_max=SCHEDULE_VIEWS_MAX,
+        records_max=CHANGES_KEPT_MAX,
+    )
