@@ -79,3 +79,4 @@ function drawLegend() {
 drawLegend();
 draw();
 new Source(model, draw).start();
+setInterval(() => document.hidden || drawHealth(Date.now()), 1000); // time passes although no answer comes

@@ -26,8 +26,9 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** `true` sets an empty attribute; `null` and `false` take it away. */
+/** `true` sets an empty attribute; `null` and `false` take it away. Those of ARIA have the words true and false. */
 export function setAttribute(element, name, value) {
+  if (typeof value === "boolean" && name.startsWith("aria-")) value = String(value);
   if (value === null || value === undefined || value === false) {
     if (element.hasAttribute(name)) element.removeAttribute(name);
     return;

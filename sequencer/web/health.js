@@ -3,6 +3,7 @@
 import { count, duration, list, plural, rate } from "./format.js";
 
 const QUIET_VIEWS = 12; // ended views without one vote of a validator that is connected: it does not take part
+const SILENT_MS = 2500; // without an answer of the node: a question takes it milliseconds
 const STALLED_MS = 5000; // without a new block: an idle network makes two a second
 
 /** "self", "voting", "quiet" (connected, but no vote of it is seen) or "gone" (no connection). */
@@ -40,10 +41,11 @@ export function computeMargin(model) {
 export function describeHealth(model, now) {
   const { status } = model;
   if (!status) return say("waiting", model.lost ? "No answer from the node yet." : "Asking the node…");
-  if (model.lost !== null) {
-    const since = duration((now - model.lost) / 1000);
+  const unanswered = now - (model.lost ?? model.answeredAt);
+  if (model.lost !== null || unanswered > SILENT_MS) {
+    const since = duration(unanswered / 1000);
     return say("lost", `No answer from ${status.validator} since ${since}.`, `No answer from ${status.validator}.`,
-      "What is shown below is what it said last. This page asks again twice a second.");
+      "What is shown below is what it said last. This page goes on asking.");
   }
   if (status.behind) {
     const text = `${status.validator} is catching up.`;
@@ -79,11 +81,12 @@ function describeRunning(model, margin, silence) {
 }
 
 /** The margin in words: what the next losses do. */
-function describeLoss({ losses, critical, present }) {
+function describeLoss({ losses, critical, present, silent }) {
   if (present.length === 1) return "the network is as available as that one";
   if (losses > 1) {
     const free = losses - 1;
-    return free === 1 ? "any one of them may fail without a halt" : `any ${free} of them may fail without a halt`;
+    const who = silent.length ? `${free === 1 ? "one" : free} more` : `${free === 1 ? "one" : free} of them`;
+    return `any ${who} may fail without a halt`;
   }
   if (critical.length === present.length) return "one more validator lost halts the network";
   return `losing ${list(critical.map((member) => member.name))} halts the network`.replace(/ and ([^ ]+) halts/, " or $1 halts");
@@ -106,7 +109,7 @@ export function describeFallback(model, now) {
   return {
     since,
     why: began?.reason ?? "too many views were skipped in a row",
-    end: `It hands the lead back after ${plural(left, "more leaf")} `.replace("leafs", "leaves") +
+    end: `It hands the lead back after ${left === 1 ? "one more leaf" : `${left} more leaves`} ` +
       `without a skipped view (${mode.clean_leaves} of ${mode.handback_leaves})` +
       (mode.relapses ? `; the term has doubled ${plural(mode.relapses, "time")} after relapses.` : "."),
     share: mode.handback_leaves ? mode.clean_leaves / mode.handback_leaves : 0,

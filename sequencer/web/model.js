@@ -23,7 +23,8 @@ export class Model {
     this.lost = null; // since when the node does not answer, in ms of this browser's clock
     this.progressAt = null; // when this page last saw the height change
     this.samples = []; // [ms, height]
-    this.clockLag = null; // of the node's clock behind this browser's, at most
+    this.answeredAt = null; // when the last answer came
+    this.clockLag = 0; // of the node's clock behind this browser's, in ms
     this.missing = new Set(); // addresses that this node does not serve
   }
 
@@ -33,6 +34,7 @@ export class Model {
     if (before?.height !== status.height) this.progressAt = now;
     this.status = status;
     this.lost = null;
+    this.answeredAt = now;
     this.samples.push([now, status.height]);
     while (this.samples.length > 2 && this.samples[0][0] < now - SAMPLES_MS) this.samples.shift();
   }
@@ -45,17 +47,24 @@ export class Model {
     this.blocks = [];
   }
 
-  onViews(views, now) {
+  /** Nobody has looked for a while, so nothing was asked: that is no silence of the node. */
+  onResume(now) {
+    this.answeredAt &&= now;
+    this.progressAt &&= now;
+    this.samples = [];
+  }
+
+  onViews(views) {
     const known = new Map(this.views.map((view) => [keyOf(view), view]));
     for (const view of views) known.set(keyOf(view), view);
     this.views = [...known.values()]
       .sort((one, other) => one.epoch - other.epoch || one.view - other.view)
       .slice(-VIEWS_KEPT_MAX);
-    const newest = this.views.at(-1);
-    if (newest) {
-      const lag = now - newest.started_ms;
-      this.clockLag = this.clockLag === null ? lag : Math.min(this.clockLag + 1, lag);
-    }
+  }
+
+  onFaults({ faults, now_ms }, now) {
+    this.faults = faults;
+    this.clockLag = now - now_ms;
   }
 
   /** The oldest view that may still change here; from it on they are asked for again. */
@@ -78,7 +87,7 @@ export class Model {
 
   /** Now, by the node's clock, as well as this page can tell. */
   nodeNow(now) {
-    return now - (this.clockLag ?? 0);
+    return now - this.clockLag;
   }
 
   get blocksPerSecond() {

@@ -8,33 +8,34 @@ const VIEWS_ASKED_MAX = 200;
 const GAP_MS = 5000; // after a pause longer than this the newest views are asked for, not all that were missed
 
 export class Source {
-  /** `onUpdate` is called after every round of answers, and when there was none. */
+  /** `onUpdate` is called when the status has come, after every round of answers, and when there was none. */
   constructor(model, onUpdate) {
     this.model = model;
     this.onUpdate = onUpdate;
     this.round = 0;
-    this.timer = null;
+    this.runs = 0; // how often asking was begun or ended: an old run sees that it is over
     this.viewsAt = 0;
     this.shape = null;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.stop() : this.start()));
   }
 
   start() {
-    if (this.timer === null && !document.hidden) this.tick();
+    if (document.hidden) return;
+    this.model.onResume(Date.now());
+    this.run(++this.runs);
   }
 
   stop() {
-    clearTimeout(this.timer);
-    this.timer = null;
+    this.runs += 1;
   }
 
-  async tick() {
-    const began = performance.now();
-    this.timer = -1; // under way
-    await this.ask();
-    this.onUpdate();
-    if (this.timer === null) return; // stopped meanwhile
-    this.timer = setTimeout(() => this.tick(), Math.max(0, TICK_MS - (performance.now() - began)));
+  async run(number) {
+    while (number === this.runs) {
+      const began = performance.now();
+      await this.ask();
+      this.onUpdate();
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, TICK_MS - (performance.now() - began))));
+    }
   }
 
   async ask() {
@@ -45,9 +46,10 @@ export class Source {
       model.onStatus(status, Date.now());
       if (wasLost) this.shape = null;
     } catch {
-      model.lost ??= Date.now() - TICK_MS;
+      model.lost ??= model.answeredAt ?? Date.now();
       return;
     }
+    this.onUpdate(); // who is connected and who leads is known now; the rest may take its time
     // Who leads, votes or is punished changes with the ledger: then at once, else now and then.
     const { epoch, mode, benched, jailed, tombstoned } = model.status;
     const shape = JSON.stringify([epoch, mode, benched, jailed, tombstoned]);
@@ -55,7 +57,7 @@ export class Source {
     const jobs = [this.askViews(), this.askBlocks()];
     if (isTurned || this.round % 2 === 0) {
       jobs.push(this.keep("v1/schedule?views=12", (answer) => (model.schedule = answer)));
-      jobs.push(this.keep("v1/faults", (answer) => (model.faults = answer.faults)));
+      jobs.push(this.keep("v1/faults", (answer) => model.onFaults(answer, Date.now())));
       jobs.push(this.keep("v1/ledger", (answer) => (model.ledger = answer)));
     }
     if (isTurned || this.round % 4 === 0) {
@@ -74,7 +76,7 @@ export class Source {
     const { model } = this;
     const from = Date.now() - this.viewsAt < GAP_MS ? model.viewsFrom : null;
     await this.keep(`v1/views?limit=${VIEWS_ASKED_MAX}${from === null ? "" : `&from=${from}`}`, (answer) => {
-      model.onViews(answer.views, Date.now());
+      model.onViews(answer.views);
       this.viewsAt = Date.now();
     });
   }
