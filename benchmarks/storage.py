@@ -141,9 +141,7 @@ def show_lookups(index: TransactionIndex, known: list[bytes], state: str, repeat
 
 
 def measure_mempool() -> None:
-    mempool = Mempool(
-        bytes_max=2**30, transaction_bytes_max=2**18, expiry_seconds=600, select_decided=lambda _: frozenset()
-    )
+    mempool = Mempool(bytes_max=2**30, data_bytes_max=2**18, expiry_seconds=600, select_decided=lambda _: frozenset())
     batches = [[os.urandom(TRANSACTION_BYTES) for _ in range(BLOCK_TRANSACTIONS)] for _ in range(200)]
     hashes = [compute_hashes(batch) for batch in batches]
     pending = iter(batches)

@@ -10,21 +10,14 @@ cheap because what is in flight arrived first and stands at the head: a call loo
 those that it takes, never at the rest.
 """
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
-from itertools import accumulate, chain, islice
+from itertools import chain, islice
 
-from sequencer.payload import (
-    PAYLOAD_HEADER_BYTES,
-    PAYLOAD_TRANSACTIONS_MAX,
-    TRANSACTION_HEADER_BYTES,
-    Hash,
-    Transaction,
-    compute_hashes,
-)
+from sequencer.payload import NAMESPACE_BYTES, Hash, Transaction, compute_hashes
+from sequencer.payload_format import REGION_HEADER_BYTES, TABLE_HEADER_BYTES, TRANSACTIONS_MAX
 
 TRANSACTION_OVERHEAD_BYTES = 256
 """What a transaction costs in memory besides its bytes: two objects and its share of a dict. Counted, so that a flood
@@ -51,6 +44,7 @@ class Admission(Enum):
 
 class Mempool:
     """Bounded by `bytes_max`, `TRANSACTION_OVERHEAD_BYTES` each included; each hash once, and none that is decided.
+    `data_bytes_max` bounds what a transaction has besides its namespace.
 
     `select_decided` returns those of some hashes that are decided. Times are seconds on any clock that never runs back.
     """
@@ -59,16 +53,16 @@ class Mempool:
         self,
         *,
         bytes_max: int,
-        transaction_bytes_max: int,
+        data_bytes_max: int,
         expiry_seconds: float,
         select_decided: Callable[[Collection[Hash]], AbstractSet[Hash]],
     ) -> None:
-        if expiry_seconds <= 0 or transaction_bytes_max < 1:
-            raise ValueError("expiry_seconds and transaction_bytes_max must be positive")
-        if bytes_max < transaction_bytes_max + TRANSACTION_OVERHEAD_BYTES:
-            raise ValueError(f"bytes_max {bytes_max} has no room for one transaction of {transaction_bytes_max} bytes")
+        if expiry_seconds <= 0 or data_bytes_max < 1:
+            raise ValueError("expiry_seconds and data_bytes_max must be positive")
+        if bytes_max < NAMESPACE_BYTES + data_bytes_max + TRANSACTION_OVERHEAD_BYTES:
+            raise ValueError(f"bytes_max {bytes_max} has no room for one transaction of {data_bytes_max} bytes")
         self._bytes_max = bytes_max
-        self._transaction_bytes_max = transaction_bytes_max
+        self._transaction_bytes_max = NAMESPACE_BYTES + data_bytes_max
         self._expiry_seconds = expiry_seconds
         self._select_decided = select_decided
         self._newest: dict[Hash, Transaction] = {}
@@ -109,7 +103,7 @@ class Mempool:
         if (
             not decided
             and len(fresh) == len(sizes)
-            and min(sizes) > 0
+            and min(sizes) > NAMESPACE_BYTES
             and max(sizes) <= self._transaction_bytes_max
             and self._charged_bytes + charge <= self._bytes_max
             and all(group.keys().isdisjoint(fresh) for group in self._iterate_groups())
@@ -119,27 +113,35 @@ class Mempool:
             return [Admission.ACCEPTED] * len(sizes)
         return self._add_each(transactions, hashes, decided)
 
+    def get(self, hash_: Hash) -> Transaction | None:
+        """One that is pending."""
+        return next((group[hash_] for group in self._groups if hash_ in group), None)
+
     def take(self, bytes_max: int, exclude: Sequence[Collection[Hash]] = ()) -> list[Transaction]:
         """The oldest pending transactions in none of `exclude`, for a payload of at most `bytes_max` encoded bytes.
 
-        Stops at the first that does not fit, so that a large one is not overtaken for ever. Every MessagePack header is
-        taken to be of the longest kind, so small transactions may leave a little room.
+        Stops at the first that does not fit, so that a large one is not overtaken for ever. What a payload costs beside
+        its transactions depends on how many namespaces they have, see `compute_payload_bytes`.
         """
         excluded = frozenset[Hash]().union(*exclude)
-        room = max(0, bytes_max - PAYLOAD_HEADER_BYTES)
+        room = bytes_max - TABLE_HEADER_BYTES
         taken: list[Transaction] = []
+        prefixes: set[bytes] = set()
         pending = self._iterate()
-        while len(taken) < PAYLOAD_TRANSACTIONS_MAX:
+        while len(taken) < TRANSACTIONS_MAX:
             items = list(islice(pending, _TAKE_CHUNK))
             if not items:
                 break
             chunk = [transaction for hash_, transaction in items if hash_ not in excluded]
-            fitting = _count_fitting(chunk, room)
-            taken += chunk[:fitting]
-            if fitting < len(chunk):
+            fresh = {transaction[:NAMESPACE_BYTES] for transaction in chunk} - prefixes
+            size = sum(map(len, chunk)) + REGION_HEADER_BYTES * len(fresh)
+            if size > room:
+                taken += chunk[: _count_fitting(chunk, prefixes, room)]
                 break
-            room -= sum(map(len, chunk)) + TRANSACTION_HEADER_BYTES * len(chunk)
-        return taken[:PAYLOAD_TRANSACTIONS_MAX]
+            taken += chunk
+            prefixes |= fresh
+            room -= size
+        return taken[:TRANSACTIONS_MAX]
 
     def on_decide(self, hashes: Collection[Hash]) -> int:
         """Forget what is decided now; returns how many of them were pending."""
@@ -202,7 +204,7 @@ class Mempool:
         return admissions
 
     def _judge(self, hash_: Hash, transaction: Transaction, decided: AbstractSet[Hash]) -> Admission:
-        if not transaction:
+        if len(transaction) <= NAMESPACE_BYTES:
             return Admission.EMPTY
         if len(transaction) > self._transaction_bytes_max:
             return Admission.TOO_LARGE
@@ -218,7 +220,13 @@ class Mempool:
         self._charged_bytes -= sum(map(len, transactions)) + TRANSACTION_OVERHEAD_BYTES * len(transactions)
 
 
-def _count_fitting(transactions: Sequence[Transaction], room: int) -> int:
-    """How many from the start fit into `room` encoded bytes."""
-    ends = list(accumulate(map(len, transactions), initial=0))
-    return bisect_right(range(len(ends)), room, key=lambda count: ends[count] + TRANSACTION_HEADER_BYTES * count) - 1
+def _count_fitting(transactions: Sequence[Transaction], prefixes: Collection[bytes], room: int) -> int:
+    """How many from the start fit into `room` bytes of a payload that has regions for these namespaces already."""
+    known = set(prefixes)
+    for count, transaction in enumerate(transactions):
+        prefix = transaction[:NAMESPACE_BYTES]
+        room -= len(transaction) if prefix in known else len(transaction) + REGION_HEADER_BYTES
+        if room < 0:
+            return count
+        known.add(prefix)
+    return len(transactions)

@@ -25,6 +25,7 @@ from sequencer.network_sections import (
     TransactionsSection,
     ValidatorConfig,
 )
+from sequencer.payload_format import REGION_HEADER_BYTES, TABLE_HEADER_BYTES, TRANSACTION_HEADER_BYTES
 from sequencer.toml_file import convert_table, read_table
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ __all__ = [
 ]
 
 NETWORK_FILE = "network.toml"
-PAYLOAD_OVERHEAD_BYTES = 16
-"""What MessagePack adds to a payload of one transaction; a transaction must fit into an otherwise empty payload."""
+PAYLOAD_OVERHEAD_BYTES = TABLE_HEADER_BYTES + REGION_HEADER_BYTES + TRANSACTION_HEADER_BYTES
+"""What is around the data in a payload of one transaction, which must fit into an otherwise empty payload."""
 VALIDATORS_MAX = 1024
 """Certificates grow with the validators: at this number one takes 44 KiB, and a leaf may carry three."""
 ACCOUNTS_MAX = 65_536

@@ -321,5 +321,8 @@ class TransactionsSection(Section, frozen=True, kw_only=True):
 
     transaction_bytes_max: Annotated[
         Bytes,
-        Meta(description="Largest transaction, in bytes. Ethereum's reach 128 KiB. Must fit into payload_bytes_max."),
+        Meta(
+            description="Largest transaction, in bytes without its namespace. Ethereum's reach 128 KiB. Must fit into "
+            "payload_bytes_max."
+        ),
     ] = 256 * 1024

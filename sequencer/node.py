@@ -268,9 +268,9 @@ class Node:
         view = replica.view if replica.candidate is None else View(replica.view + 1)
         return Outlook(view, parent.leaf, replica.chain.get_ledger(parent.commitment))
 
-    def is_pending(self, transaction_hash: Hash) -> bool:
-        """Accepted, and not yet final for everyone to see."""
-        return self._transactions.is_pending(transaction_hash)
+    def find_pending(self, transaction_hash: Hash) -> Transaction | None:
+        """One that is accepted, and not yet final for everyone to see."""
+        return self._transactions.find_pending(transaction_hash)
 
     def status(self) -> NodeStatus:
         replica = self._member.replica

@@ -1,46 +1,38 @@
-"""What stands in a payload: transactions, as a canonical MessagePack array of bin.
+"""What stands in a payload: transactions, each of a namespace.
 
-Consensus sees bytes and a commitment. Here the bytes become transactions, once per node and payload: decoded and
-measured in C, hashed with one C call each, and kept for whoever asks next (vote, decide, index, API).
+Consensus sees bytes and a commitment. Here the bytes become transactions, once per node and payload: cut out and hashed
+with a few C calls each, and kept for whoever asks next (vote, decide, index, API).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, TypeAlias
-
-import msgspec
-from msgspec import Meta
+from itertools import repeat
+from typing import Final, TypeAlias
 
 from consensus.leaf import Block
 from consensus.types import Commitment
+from sequencer.payload_format import (
+    REGION_HEADER_BYTES,
+    TABLE_HEADER_BYTES,
+    TRANSACTIONS_MAX,
+    PayloadError,
+    encode_regions,
+    read_region,
+    read_table,
+)
 
 Transaction: TypeAlias = bytes
-"""Opaque here."""
+"""Its namespace in 4 bytes, big endian, and its data, at least one byte, which is opaque here."""
 Hash: TypeAlias = bytes
-"""Name of a transaction: SHA-256 of its bytes; 32 bytes."""
+"""Name of a transaction: SHA-256 of its bytes, the namespace included; 32 bytes."""
 
-PAYLOAD_TRANSACTIONS_MAX = 32_768
-"""Transactions in one payload. Each costs every node about 2 µs: without this bound a payload of one-byte transactions
-would keep all of them busy for a second. Of 512 bytes each, half as many fill the largest payload."""
-PAYLOAD_HEADER_BYTES = 5
-"""Longest header of a MessagePack array."""
-TRANSACTION_HEADER_BYTES = 5
-"""Longest header of a MessagePack bin."""
+NAMESPACE_BYTES: Final = 4
+NAMESPACE_MAX: Final = 2**32 - 1
+DEFAULT_NAMESPACE: Final = 0
+"""Of a transaction for which none is named."""
 CACHED_BYTES_MAX = 64 * 1024 * 1024
 """Payload bytes in the cache, which holds copies of the transactions: what it costs, give or take object headers."""
-
-_encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(Annotated[tuple[bytes, ...], Meta(max_length=PAYLOAD_TRANSACTIONS_MAX)])
-
-
-class PayloadError(Exception):
-    """No honest node proposes this payload. `reason` is a short stable label, `detail` is for people."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +42,35 @@ class Payload:
     transactions: tuple[Transaction, ...]
     hashes: tuple[Hash, ...]
     hash_set: frozenset[Hash]
+    namespaces: Mapping[int, range]
+    """Namespace -> positions of its transactions; ascending."""
     size: int
     """Length of the encoded payload, in bytes."""
 
     @property
-    def largest_transaction_bytes(self) -> int:
-        """0 for the empty payload."""
-        return max(map(len, self.transactions), default=0)
+    def largest_data_bytes(self) -> int:
+        """Of its transactions, without their namespaces; 0 for the empty payload."""
+        return max(map(len, self.transactions), default=NAMESPACE_BYTES) - NAMESPACE_BYTES
 
 
-EMPTY_PAYLOAD = Payload((), (), frozenset(), 0)
+EMPTY_PAYLOAD = Payload((), (), frozenset(), {}, 0)
+
+
+def make_transaction(namespace: int, data: bytes) -> Transaction:
+    return namespace.to_bytes(NAMESPACE_BYTES, "big") + data
+
+
+def get_namespace(transaction: Transaction) -> int:
+    return int.from_bytes(transaction[:NAMESPACE_BYTES], "big")
+
+
+def get_data(transaction: Transaction) -> bytes:
+    return transaction[NAMESPACE_BYTES:]
+
+
+def compute_transaction_hash(namespace: int, data: bytes) -> Hash:
+    """What this transaction is called everywhere."""
+    return sha256(make_transaction(namespace, data)).digest()
 
 
 def compute_hashes(transactions: Sequence[Transaction]) -> list[Hash]:
@@ -67,32 +78,54 @@ def compute_hashes(transactions: Sequence[Transaction]) -> list[Hash]:
     return [sha256(transaction).digest() for transaction in transactions]
 
 
+def compute_payload_bytes(transactions: Sequence[Transaction]) -> int:
+    """Length of the payload of these: a transaction's end takes as much as its namespace does in front of it."""
+    if not transactions:
+        return 0
+    prefixes = {transaction[:NAMESPACE_BYTES] for transaction in transactions}
+    return TABLE_HEADER_BYTES + REGION_HEADER_BYTES * len(prefixes) + sum(map(len, transactions))
+
+
 def encode_payload(transactions: Sequence[Transaction]) -> bytes:
-    """No transactions are no bytes. The caller sees to it that they are distinct, not empty and not too many."""
-    return _encode(transactions) if transactions else b""
+    """By namespace, and in the given order within one. No transactions are no bytes. The caller sees to it that they
+    are distinct, not empty and not too many.
+    """
+    return encode_regions(_group(transactions)) if transactions else b""
 
 
 def decode_payload(payload: bytes) -> Payload:
     """Raises `PayloadError` for what `encode_payload` would not have made of distinct, non-empty transactions (P4)."""
     if not payload:
         return EMPTY_PAYLOAD
-    try:
-        transactions = _decoder.decode(payload)
-    except msgspec.ValidationError as error:
-        detail = f"not an array of at most {PAYLOAD_TRANSACTIONS_MAX} bin: {error}"
-        raise PayloadError("malformed_payload", detail) from error
-    except msgspec.DecodeError as error:
-        raise PayloadError("malformed_payload", str(error)) from error
-    if not transactions or _encode(transactions) != payload:
-        detail = f"{len(transactions)} transactions in another form than their only one"
-        raise PayloadError("non_canonical_payload", detail)
-    if b"" in transactions:
-        raise PayloadError("empty_transaction", f"transaction {transactions.index(b'')} has no bytes")
+    transactions: list[Transaction] = []
+    namespaces: dict[int, range] = {}
+
+    def read(start: int, stop: int) -> bytes:
+        return payload[start:stop]
+
+    for region in read_table(read, len(payload)):
+        first, prefix = len(transactions), region.namespace.to_bytes(NAMESPACE_BYTES, "big")
+        transactions += read_region(read, region, prefix)
+        if len(transactions) > TRANSACTIONS_MAX:
+            raise PayloadError("malformed_payload", f"more than {TRANSACTIONS_MAX} transactions")
+        namespaces[region.namespace] = range(first, len(transactions))
     hashes = tuple(compute_hashes(transactions))
     hash_set = frozenset(hashes)
     if len(hash_set) != len(hashes):
         raise PayloadError("repeated_transaction", f"{len(hashes) - len(hash_set)} transactions stand in it twice")
-    return Payload(transactions, hashes, hash_set, len(payload))
+    return Payload(tuple(transactions), hashes, hash_set, namespaces, len(payload))
+
+
+def _group(transactions: Sequence[Transaction]) -> dict[int, list[bytes]]:
+    """Namespace -> data, ascending. Where all are of one namespace, which is common, nothing is looked up."""
+    prefix = transactions[0][:NAMESPACE_BYTES]
+    if all(map(bytes.startswith, transactions, repeat(prefix))):
+        groups = {prefix: [transaction[NAMESPACE_BYTES:] for transaction in transactions]}
+    else:
+        groups = {}
+        for transaction in transactions:
+            groups.setdefault(transaction[:NAMESPACE_BYTES], []).append(transaction[NAMESPACE_BYTES:])
+    return {int.from_bytes(prefix, "big"): groups[prefix] for prefix in sorted(groups)}
 
 
 class PayloadCache:

@@ -13,7 +13,8 @@ from consensus.member import Member
 from consensus.types import ValidatorId, View
 from sequencer.application import Application
 from sequencer.clock import NodeClock
-from sequencer.payload import PayloadCache, PayloadError, encode_payload
+from sequencer.payload import PayloadCache, encode_payload
+from sequencer.payload_format import PayloadError
 from sequencer.promises import Promises
 from sequencer.transactions import Transactions
 

@@ -13,7 +13,8 @@ from consensus.ledger import LedgerSchedule
 from consensus.member import Member
 from consensus.promises import Promise
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
-from sequencer.payload import TRANSACTION_HEADER_BYTES, Hash, PayloadCache, Transaction
+from sequencer.payload import Hash, PayloadCache, Transaction
+from sequencer.payload_format import REGION_HEADER_BYTES
 from sequencer.storage import PromiseRow, Storage
 
 PROMISE_VIEWS: Final = 64
@@ -158,5 +159,5 @@ class Promises:
 
 
 def _get_size(transaction: Transaction) -> int:
-    """What it takes of a payload, in bytes."""
-    return len(transaction) + TRANSACTION_HEADER_BYTES
+    """What it takes of a payload at the most, in bytes: its namespace may be there for it alone."""
+    return len(transaction) + REGION_HEADER_BYTES

@@ -14,15 +14,14 @@ from consensus.messages import FORWARD_TRANSACTIONS_MAX, TransactionForward
 from sequencer.mempool import Admission, Mempool
 from sequencer.payload import (
     EMPTY_PAYLOAD,
-    PAYLOAD_TRANSACTIONS_MAX,
-    TRANSACTION_HEADER_BYTES,
     Hash,
     Payload,
     PayloadCache,
-    PayloadError,
     Transaction,
     compute_hashes,
+    compute_payload_bytes,
 )
+from sequencer.payload_format import TRANSACTIONS_MAX, PayloadError
 from sequencer.waiters import FinalityWaiters
 
 FORWARD_BYTES_MAX = 1024 * 1024
@@ -41,21 +40,21 @@ class Transactions:
     def __init__(
         self,
         limits: MempoolLimits,
-        transaction_bytes_max: int,
+        data_bytes_max: int,
         payloads: PayloadCache,
         select_stored: Callable[[Collection[Hash]], set[Hash]],
     ) -> None:
-        self._transaction_bytes_max = transaction_bytes_max
+        self._data_bytes_max = data_bytes_max
         self._payloads = payloads
         self._select_stored = select_stored
         self._mempool = Mempool(
             bytes_max=limits.bytes_max,
-            transaction_bytes_max=transaction_bytes_max,
+            data_bytes_max=data_bytes_max,
             expiry_seconds=limits.expiry_seconds,
             select_decided=self._select_decided,
         )
         self._waiters = FinalityWaiters()
-        self._deciding: list[frozenset[Hash]] = []
+        self._deciding: list[Payload] = []
         self._forwards: list[Transaction] = []
         self._waiting: frozenset[Transaction] = frozenset()
 
@@ -106,10 +105,12 @@ class Transactions:
         self._waiting = frozenset(waiting)
         return [TransactionForward(chunk) for chunk in _chunk(overdue)]
 
-    def is_pending(self, transaction_hash: Hash) -> bool:
-        """Accepted, and not yet final for everyone to see."""
-        deciding = any(transaction_hash in hashes for hashes in self._deciding)
-        return deciding or self._mempool.contains(transaction_hash)
+    def find_pending(self, transaction_hash: Hash) -> Transaction | None:
+        """One that is accepted, and not yet final for everyone to see."""
+        for payload in self._deciding:
+            if transaction_hash in payload.hash_set:
+                return payload.transactions[payload.hashes.index(transaction_hash)]
+        return self._mempool.get(transaction_hash)
 
     async def wait_finalized(self, hashes: Collection[Hash]) -> bool:
         """True once all of these are final, False as soon as one has expired."""
@@ -126,9 +127,11 @@ class Transactions:
         exclude = [self._payloads.open(ancestor).hash_set for ancestor in ancestors]
         if not first:
             return self._mempool.take(bytes_max, exclude)
-        taken = sum(map(len, first)) + TRANSACTION_HEADER_BYTES * len(first)
-        rest = self._mempool.take(bytes_max - taken, [*exclude, frozenset(compute_hashes(first))])
-        return [*first, *rest[: PAYLOAD_TRANSACTIONS_MAX - len(first)]]
+        # As if none of the others shared a namespace with these, so it cannot become too much.
+        rest = self._mempool.take(
+            bytes_max - compute_payload_bytes(first), [*exclude, frozenset(compute_hashes(first))]
+        )
+        return [*first, *rest[: TRANSACTIONS_MAX - len(first)]]
 
     def has_besides(self, undecided: Iterable[Block]) -> bool:
         """Whether anything is pending that stands in none of these blocks."""
@@ -138,7 +141,7 @@ class Transactions:
 
     def may_follow(self, payload: Payload, ancestors: Iterable[Block]) -> bool:
         """R3b: no transaction is too large, and none is decided or stands in these undecided blocks."""
-        if payload.largest_transaction_bytes > self._transaction_bytes_max:
+        if payload.largest_data_bytes > self._data_bytes_max:
             return False
         if any(not payload.hash_set.isdisjoint(self._payloads.open(ancestor).hash_set) for ancestor in ancestors):
             return False
@@ -150,9 +153,9 @@ class Transactions:
     def on_decide(self, blocks: Iterable[Block]) -> None:
         """From here on these transactions are not proposed again, although nobody is told before the write."""
         for block in blocks:
-            hashes = self._payloads.open(block).hash_set
-            self._deciding.append(hashes)
-            self._mempool.on_decide(hashes)
+            payload = self._payloads.open(block)
+            self._deciding.append(payload)
+            self._mempool.on_decide(payload.hash_set)
 
     def on_durable(self) -> None:
         """Everything that was decided before is known to storage now."""
@@ -166,7 +169,7 @@ class Transactions:
         """Which of these are decided, those of the current turn included."""
         decided = self._select_stored(hashes)
         for deciding in self._deciding:
-            decided |= deciding.intersection(hashes)
+            decided |= deciding.hash_set.intersection(hashes)
         return decided
 
     def _open_unchecked(self, block: Block) -> Payload:

@@ -18,6 +18,7 @@ from sequencer.api.problems import BAD_BLOCK_ID, BAD_HASH, BLOCK_NOT_FOUND, EPOC
 from sequencer.api.route import Answer, Route
 from sequencer.directory import Directory
 from sequencer.light.finality import Finality
+from sequencer.payload import get_data
 from sequencer.schema.blocks import RANGE_BLOCKS_MAX, BlockJson, RangeJson, TransactionForm
 from sequencer.schema.fields import HEIGHT_MAX
 
@@ -141,4 +142,4 @@ class Blocks:
         if form == "none":
             return None
         payload = self._node.payloads.open(block)
-        return list(map(to_hex, payload.transactions if form == "full" else payload.hashes))
+        return list(map(to_hex, map(get_data, payload.transactions) if form == "full" else payload.hashes))

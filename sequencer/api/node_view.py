@@ -141,8 +141,8 @@ class NodeView(Protocol):
         """True once all of these transactions are decided, False as soon as one has expired. May be cancelled."""
         ...
 
-    def is_pending(self, transaction_hash: bytes) -> bool:
-        """Whether the transaction waits in this node's mempool."""
+    def find_pending(self, transaction_hash: bytes) -> bytes | None:
+        """A transaction that this node has accepted and that is not final yet."""
         ...
 
     def status(self) -> NodeStatus: ...

@@ -22,7 +22,7 @@ from sequencer.api.encoding import (
     to_hex,
 )
 from sequencer.api.node_view import NodeView
-from sequencer.api.parameters import Query, flag, option, text
+from sequencer.api.parameters import Query, flag, integer, option, text
 from sequencer.api.problems import (
     BAD_BODY,
     BAD_HASH,
@@ -41,7 +41,7 @@ from sequencer.api.route import JSON, MSGPACK, OCTETS, Answer, Body, PathParamet
 from sequencer.api.waiting import TIMEOUT, Ended, Wait, wait_finalized
 from sequencer.directory import Directory
 from sequencer.mempool import Admission
-from sequencer.payload import compute_hashes
+from sequencer.payload import DEFAULT_NAMESPACE, NAMESPACE_MAX, compute_hashes, get_namespace, make_transaction
 from sequencer.promises import PromiseRefusedError
 from sequencer.schema.transactions import (
     BATCH_BYTES_MAX,
@@ -53,6 +53,7 @@ from sequencer.schema.transactions import (
     TransactionBodyJson,
     TransactionJson,
 )
+from sequencer.storage import TransactionLocation
 
 NDJSON: Final = "application/x-ndjson"
 
@@ -80,6 +81,14 @@ def _parse_beneficiary(text: str) -> bytes:
         raise ValueError("a public key: of Ed25519 one has 64 hexadecimal digits") from problem
 
 
+_NAMESPACE: Final = integer(
+    "namespace",
+    "Whose transactions these are. A rollup chooses a number and reads what has it; the sequencer keeps the "
+    "transactions of a namespace together, and proves that none is missing.",
+    default=DEFAULT_NAMESPACE,
+    least=0,
+    most=NAMESPACE_MAX,
+)
 _WAIT_ONE: Final = option(
     "wait",
     "finalized: answer when it is final. soft: answer with the next leader's promise to include it. "
@@ -145,7 +154,7 @@ class Submit:
                 summary="Submit one transaction",
                 description="The sequencer does not look into it: any bytes will do. Sending the same again does no "
                 "harm, nothing is ordered twice.",
-                parameters=(_WAIT_ONE, TIMEOUT, _BENEFICIARY),
+                parameters=(_NAMESPACE, _WAIT_ONE, TIMEOUT, _BENEFICIARY),
                 bodies=_describe_one(self._transaction_bytes_max),
                 answers=(
                     Answer((TransactionJson,), "It is pending.", status=202),
@@ -165,7 +174,7 @@ class Submit:
                 summary="Submit many transactions",
                 description="All or nothing is read: when one item is malformed, none is submitted. What is well "
                 "formed is taken one by one, and the answer lists what was refused.",
-                parameters=(_WAIT_BATCH, TIMEOUT, _HASHES),
+                parameters=(_NAMESPACE, _WAIT_BATCH, TIMEOUT, _HASHES),
                 bodies=_BATCH_BODIES,
                 answers=(
                     Answer((BatchJson,), "What was taken is pending.", status=202),
@@ -193,12 +202,13 @@ class Submit:
             raise Problem(BAD_PARAMETER, "beneficiary means nothing without wait=soft.", parameter="beneficiary")
         beneficiary = query.read(_BENEFICIARY)
         wait = Wait.read(query, is_wanted=mode == "finalized")
-        transaction = await self._read_one(request)
+        namespace = query.read(_NAMESPACE)
+        transaction = make_transaction(namespace, await self._read_one(request))
         hashes = compute_hashes([transaction])
         admissions, _ = self._submit([transaction], hashes)
         match admissions[0]:
             case Admission.FINALIZED if self._node.storage.find_transaction(hashes[0]) is not None:
-                return self._answer_one(hashes[0])
+                return self._answer_one(hashes[0], namespace)
             case Admission.ACCEPTED | Admission.DUPLICATE | Admission.FINALIZED:
                 pass  # What is decided in the current turn is not on disk yet: until then it is pending.
             case refused:
@@ -207,15 +217,15 @@ class Submit:
             return await self._answer_softly(transaction, hashes[0], beneficiary)
         if wait.is_wanted:
             await self._wait(hashes, request, wait)
-            return self._answer_one(hashes[0])
-        return answer_json(TransactionJson(to_hex(hashes[0]), "pending"), 202)
+            return self._answer_one(hashes[0], namespace)
+        return answer_json(TransactionJson(to_hex(hashes[0]), "pending", namespace), 202)
 
     async def _answer_softly(self, transaction: bytes, hash_: bytes, beneficiary: bytes) -> Response:
         try:
             promise = await self._node.promise(transaction, hash_, beneficiary)
         except PromiseRefusedError as error:
             if self._node.storage.find_transaction(hash_) is not None:  # by now: there is nothing left to promise
-                return self._answer_one(hash_)
+                return self._answer_one(hash_, get_namespace(transaction))
             detail = f"{error}. The transaction is pending all the same: wait for it, or ask for a promise again."
             raise Problem(NO_PROMISE, detail, hash=to_hex(hash_)) from error
         shown = PromiseJson(
@@ -232,9 +242,11 @@ class Submit:
     async def batch(self, request: Request, query: Query) -> Response:
         wait = Wait.read(query, is_wanted=query.read(_WAIT_BATCH) == "finalized")
         media_type = read_media_type(request, _BATCH_TYPES)
-        transactions = _BATCH_TYPES[media_type](await read_body(request, BATCH_BYTES_MAX, "Send several batches."))
-        if not transactions:
+        data = _BATCH_TYPES[media_type](await read_body(request, BATCH_BYTES_MAX, "Send several batches."))
+        if not data:
             raise Problem(BAD_BODY, "The batch is empty: there is no transaction in the body.")
+        namespace = query.read(_NAMESPACE)
+        transactions = [make_transaction(namespace, each) for each in data]
         hashes = compute_hashes(transactions)
         admissions, answer = self._submit(transactions, hashes)
         if query.read(_HASHES):
@@ -285,11 +297,12 @@ class Submit:
             case Admission.TOO_LARGE:
                 return Problem(
                     TRANSACTION_TOO_LARGE,
-                    f"A transaction has at most {self._transaction_bytes_max} bytes on this network.",
+                    f"A transaction has at most {self._transaction_bytes_max} bytes on this network; its namespace is "
+                    "not counted.",
                     bytes_max=self._transaction_bytes_max,
                 )
             case Admission.EMPTY:
-                return Problem(TRANSACTION_EMPTY, "A transaction has at least one byte.")
+                return Problem(TRANSACTION_EMPTY, "A transaction has at least one byte; its namespace is not counted.")
             case Admission.FULL:
                 return Problem(MEMPOOL_FULL, "The mempool has no room. Send it again in a moment, or to another node.")
             case Admission.ACCEPTED | Admission.DUPLICATE | Admission.FINALIZED:
@@ -321,14 +334,23 @@ class Submit:
                     "send the same to another node, nothing is ordered twice.",
                 )
 
-    def _answer_one(self, transaction_hash: bytes) -> Response:
+    def _answer_one(self, transaction_hash: bytes, namespace: int | None = None) -> Response:
+        """Whoever knows the namespace says it; else the block is read for it."""
         location = self._node.storage.find_transaction(transaction_hash)
         if location is not None:
+            namespace = self._read_namespace(location) if namespace is None else namespace
             return answer_json(
-                TransactionJson(to_hex(transaction_hash), "finalized", location.height, location.position), 200
+                TransactionJson(to_hex(transaction_hash), "finalized", namespace, location.height, location.position)
             )
-        is_pending = self._node.is_pending(transaction_hash)
-        return answer_json(TransactionJson(to_hex(transaction_hash), "pending" if is_pending else "unknown"))
+        pending = self._node.find_pending(transaction_hash)
+        if pending is None:
+            return answer_json(TransactionJson(to_hex(transaction_hash), "unknown"))
+        return answer_json(TransactionJson(to_hex(transaction_hash), "pending", get_namespace(pending)))
+
+    def _read_namespace(self, location: TransactionLocation) -> int | None:
+        """None where the block itself has not come to this node."""
+        block = self._node.storage.read_decided_at(location.height)
+        return None if block is None else get_namespace(self._node.payloads.open(block).transactions[location.position])
 
 
 def _describe_one(bytes_max: int) -> tuple[Body, ...]:

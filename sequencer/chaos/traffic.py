@@ -5,7 +5,6 @@ another node each time, so nothing may be missing from the chain in the end, and
 """
 
 from collections.abc import Mapping
-from hashlib import sha256
 from itertools import count
 from random import Random
 from typing import Final
@@ -13,6 +12,8 @@ from typing import Final
 import httpx
 import msgpack
 import trio
+
+from sequencer.payload import DEFAULT_NAMESPACE, compute_transaction_hash
 
 BATCH_SECONDS: Final = 0.1
 """Between two batches."""
@@ -83,7 +84,7 @@ class Traffic:
         return next(self._numbers).to_bytes(_COUNTER_BYTES, "big") + self._filling
 
     async def _submit(self, batch: list[bytes]) -> None:
-        hashes = ["0x" + sha256(transaction).hexdigest() for transaction in batch]
+        hashes = ["0x" + compute_transaction_hash(DEFAULT_NAMESPACE, data).hex() for data in batch]
         body = b"".join(msgpack.packb(transaction, use_bin_type=True) for transaction in batch)
         self.sent.update(hashes)
         started = trio.current_time()

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -112,7 +111,12 @@ def submit(
 
 @tx_app.command()
 def status(
-    transaction_hash: Annotated[str, typer.Argument(metavar="HASH", help="SHA-256 of the transaction, in hex.")],
+    transaction_hash: Annotated[
+        str,
+        typer.Argument(
+            metavar="HASH", help="SHA-256 of the namespace (4 bytes, big endian) and the transaction, in hex."
+        ),
+    ],
     url: UrlOption = None,
     home: HomeOption = None,
     output: OutputOption = OutputFormat.TABLE,
@@ -121,7 +125,8 @@ def status(
     if not _HASH.fullmatch(transaction_hash):
         raise CommandError(
             f'"{transaction_hash}" is no hash of a transaction: that is 64 hex digits, with or without 0x before them. '
-            "`sequencer tx submit` prints it for a single transaction; it is the SHA-256 of its bytes",
+            "`sequencer tx submit` prints it for a single transaction; it is the SHA-256 of its namespace (4 bytes, "
+            "big endian) and its data",
             ExitCode.USAGE,
         )
     answer = _Nodes([each for _, each in resolve_urls(url, home)]).ask(lambda client: client.find(transaction_hash))
@@ -257,7 +262,9 @@ def _report(
         "seconds": round(seconds, 3),
     }
     if len(transactions) == 1:
-        report["hash"] = "0x" + sha256(transactions[0]).hexdigest()
+        from sequencer.payload import DEFAULT_NAMESPACE, compute_transaction_hash
+
+        report["hash"] = "0x" + compute_transaction_hash(DEFAULT_NAMESPACE, transactions[0]).hex()
     if output is OutputFormat.JSON:
         print_json(report)
         return

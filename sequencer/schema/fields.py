@@ -34,6 +34,9 @@ PublicKey: TypeAlias = Annotated[
         extra_json_schema={"pattern": "^0x([0-9a-f]{2}){16,96}$"},
     ),
 ]
+Namespace: TypeAlias = Annotated[
+    int, Meta(ge=0, le=2**32 - 1, description="A namespace: the number by which a rollup knows its transactions.")
+]
 ValidatorName: TypeAlias = Annotated[str, Meta(description="Name of a validator.", examples=["n0"])]
 ValidatorStatus: TypeAlias = Annotated[
     Literal["pending", "active", "benched", "jailed", "exiting", "tombstoned"],

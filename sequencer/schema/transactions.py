@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from sequencer.schema.fields import Count, Epoch, Hash, Height, Hex, PublicKey, ValidatorName, View
+from sequencer.schema.fields import Count, Epoch, Hash, Height, Hex, Namespace, PublicKey, ValidatorName, View
 
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 """One body: two full payloads in the binary form, one in the textual."""
@@ -30,7 +30,7 @@ class TransactionBodyJson(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 class TransactionJson(msgspec.Struct):
     """Where a transaction stands."""
 
-    hash: Annotated[Hash, Meta(description="SHA-256 of the transaction, and its name.")]
+    hash: Annotated[Hash, Meta(description="SHA-256 of its namespace (4 bytes, big endian) and its bytes; its name.")]
     status: Annotated[
         Literal["pending", "finalized", "unknown"],
         Meta(
@@ -38,6 +38,9 @@ class TransactionJson(msgspec.Struct):
             "there. unknown: this node has never heard of it, or has given up on it."
         ),
     ]
+    namespace: Annotated[
+        Namespace | None, Meta(description="To which it belongs; null while this node does not have the transaction.")
+    ] = None
     height: Annotated[Height | None, Meta(description="Of the block that holds it; null until it is final.")] = None
     position: Annotated[
         Count | None, Meta(description="Among the block's transactions, counted from 0; null until it is final.")

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,12 @@ import pytest
 from sequencer.failures import ExitCode
 from sequencer.fault_log import FaultLog
 from sequencer.local_cluster.home import FAULTS_FILE, find_base_port
+from sequencer.payload import DEFAULT_NAMESPACE, compute_transaction_hash
 from tests.cluster.conftest import SECONDS
 
 pytestmark = pytest.mark.cluster
+
+ONE = compute_transaction_hash(DEFAULT_NAMESPACE, b"one").hex()
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "sequencer")
@@ -105,7 +107,7 @@ def test_devnet_from_the_first_command_to_a_resumed_chain(tmp_path: Path, base_p
         assert (report["submitted"], report["accepted"], report["rejected"], report["all_final"]) == (2, 2, [], True)
         again = run("tx", "submit", "-", "--url", urls[2], "-o", "json", stdin=b"two".hex())
         assert json.loads(again.stdout)["finalized_before"] == 1
-        found = run("tx", "status", sha256(b"one").hexdigest(), "--url", urls[3], "-o", "json")
+        found = run("tx", "status", ONE, "--url", urls[3], "-o", "json")
         assert json.loads(found.stdout)["status"] == "finalized"
         height = json.loads(found.stdout)["height"]
 
@@ -117,7 +119,15 @@ def test_devnet_from_the_first_command_to_a_resumed_chain(tmp_path: Path, base_p
         wait_until_gone(pids)
 
     with run_devnet(tmp_path, "--base-port", base_port) as (process, ready):
-        found = run("tx", "status", sha256(b"one").hexdigest(), "--url", ready["nodes"][0]["api"], "-o", "json")
+        found = run(
+            "tx",
+            "status",
+            ONE,
+            "--url",
+            ready["nodes"][0]["api"],
+            "-o",
+            "json",
+        )
         assert json.loads(found.stdout)["height"] == height
         other = run("devnet", "--home", tmp_path / "devnet", "--nodes", 7)
         assert other.returncode == ExitCode.FAILED

@@ -14,7 +14,7 @@ from consensus.messages import QuorumVote
 from consensus.safety import SafetyRecord
 from consensus.stake_table import StakeTable, Validator
 from consensus.types import Commitment, Epoch, NetworkId, ValidatorId, View
-from sequencer.payload import encode_payload
+from sequencer.payload import DEFAULT_NAMESPACE, compute_transaction_hash, encode_payload, make_transaction
 
 EPOCH = Epoch(0)
 LEDGER = Commitment(bytes(32))
@@ -28,9 +28,11 @@ TABLE = StakeTable((Validator(VALIDATOR, bytes(32), 1),))
 def make_block(
     parent: Block, transactions: Sequence[bytes] = (), *, view: int | None = None, epoch: int | None = None
 ) -> Block:
-    """In its parent's epoch and the view after the parent's, unless told."""
+    """In its parent's epoch and the view after the parent's, unless told. `transactions` are data of the default
+    namespace.
+    """
     view_ = View(parent.leaf.view + 1 if view is None else view)
-    payload = encode_payload(transactions)
+    payload = encode_payload([make_transaction(DEFAULT_NAMESPACE, data) for data in transactions])
     leaf = make_leaf(
         parent,
         epoch=parent.leaf.epoch if epoch is None else Epoch(epoch),
@@ -53,6 +55,11 @@ def make_chain(parent: Block, length: int, label: bytes = b"", *, epoch: int | N
         parent = make_block(parent, [b"first of " + name, b"second of " + name], epoch=epoch)
         blocks.append(parent)
     return blocks
+
+
+def hashes_of(*data: bytes) -> list[bytes]:
+    """Names of the transactions that `make_block` makes of these."""
+    return [compute_transaction_hash(DEFAULT_NAMESPACE, each) for each in data]
 
 
 def make_qc(block: Block) -> QuorumCertificate:

@@ -110,8 +110,8 @@ class FakeNode:
     async def wait_finalized(self, hashes: Sequence[bytes]) -> bool:
         return False
 
-    def is_pending(self, transaction_hash: bytes) -> bool:
-        return False
+    def find_pending(self, transaction_hash: bytes) -> bytes | None:
+        return None
 
     def status(self) -> NodeStatus:
         return NodeStatus(

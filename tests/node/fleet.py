@@ -130,6 +130,7 @@ class Fleet:
         await self.start(number)
 
     def submit(self, number: int, *transactions: bytes) -> list[Admission]:
+        """As nodes pass them on: the first four bytes are the namespace."""
         return self.nodes[number].submit(transactions, compute_hashes(transactions))
 
     def get_height(self, number: int) -> int:

@@ -10,7 +10,7 @@ from consensus.effects import Batch
 from consensus.leaf import Block, make_leaf
 from consensus.payload_tree import compute_payload_commitment
 from consensus.types import Height, ValidatorId, View
-from sequencer.payload import encode_payload
+from sequencer.payload import DEFAULT_NAMESPACE, encode_payload, make_transaction
 from tests.node.api_world import World, open_world
 
 
@@ -53,7 +53,10 @@ async def test_a_block_says_what_its_leaf_says(world: World) -> None:
         "payload_bytes": block.leaf.payload_bytes,
         "transactions": ["0x" + b"second".hex()],
     }
-    assert compute_payload_commitment(encode_payload([b"second"])) == block.leaf.payload
+    assert (
+        compute_payload_commitment(encode_payload([make_transaction(DEFAULT_NAMESPACE, b"second")]))
+        == block.leaf.payload
+    )
 
 
 async def test_latest_is_the_last_finalized_block(world: World) -> None:

@@ -48,7 +48,7 @@ async def test_status_tells_where_the_node_stands(deciding: World) -> None:
 async def test_status_shows_what_is_pending(stuck: World) -> None:
     await stuck.post_one(b"1234567890")
     status = await stuck.get("/v1/status")
-    assert status["mempool"] == {"transactions": 1, "bytes": 10}
+    assert status["mempool"] == {"transactions": 1, "bytes": 14}, "each with its namespace"
     assert status["height"] == 0
     assert status["ready"] is False
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from hashlib import sha256
 from pathlib import Path
 
 import msgpack
@@ -12,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from consensus.promises import Promise
 from sequencer.metrics import SUBMISSION_RESULTS
+from sequencer.payload import DEFAULT_NAMESPACE, NAMESPACE_MAX, compute_transaction_hash
 from sequencer.promises import PromiseRefusedError
 from sequencer.schema.transactions import BATCH_BYTES_MAX, BATCH_TRANSACTIONS_MAX
 from tests.node.api_world import MEMPOOL_BYTES_MAX, MEMPOOL_EXPIRY_SECONDS, MSGPACK, NDJSON, World, open_world
@@ -33,7 +33,7 @@ async def stuck(tmp_path: Path) -> AsyncIterator[World]:
 
 
 def name(transaction: bytes) -> str:
-    return "0x" + sha256(transaction).hexdigest()
+    return "0x" + compute_transaction_hash(DEFAULT_NAMESPACE, transaction).hex()
 
 
 def count_pending(world: World) -> int:
@@ -43,7 +43,8 @@ def count_pending(world: World) -> int:
 async def test_one_as_raw_bytes_is_pending_under_the_hash_of_its_bytes(stuck: World) -> None:
     response = await stuck.post_one(b"a transaction")
     assert response.status_code == 202
-    assert response.json() == {"hash": name(b"a transaction"), "status": "pending", "height": None, "position": None}
+    answer = {"hash": name(b"a transaction"), "status": "pending", "namespace": 0, "height": None, "position": None}
+    assert response.json() == answer
     assert (await stuck.get(f"/v1/transactions/{name(b'a transaction')}"))["status"] == "pending"
 
 
@@ -97,9 +98,37 @@ async def test_who_waits_for_what_expires_is_told_at_once(stuck: World, autojump
     assert count_pending(stuck) == 1
 
 
+async def test_a_transaction_has_the_namespace_that_it_was_given(deciding: World) -> None:
+    """The same bytes in two namespaces are two transactions, each with a name of its own."""
+    for namespace in (7, NAMESPACE_MAX):
+        hash_ = "0x" + compute_transaction_hash(namespace, b"data").hex()
+        answer = (await deciding.post_one(b"data", f"?namespace={namespace}")).json()
+        assert answer == {"hash": hash_, "status": "pending", "namespace": namespace, "height": None, "position": None}
+        final = (await deciding.post_one(b"data", f"?namespace={namespace}&wait=finalized")).json()
+        assert (final["status"], final["namespace"]) == ("finalized", namespace)
+        assert await deciding.get(f"/v1/transactions/{hash_}") == final
+        batch = await deciding.post_batch([b"data", b"more"], f"?namespace={namespace}&hashes=true")
+        assert (batch.json()["accepted"], batch.json()["hashes"][0]) == (1, hash_)
+    for refused in ("-1", str(NAMESPACE_MAX + 1), "x"):
+        response = await deciding.post_one(b"data", f"?namespace={refused}")
+        assert (response.status_code, response.json()["parameter"]) == (400, "namespace")
+
+
+async def test_what_is_pending_has_its_namespace(stuck: World) -> None:
+    await stuck.post_one(b"data", "?namespace=9")
+    answer = await stuck.get("/v1/transactions/0x" + compute_transaction_hash(9, b"data").hex())
+    assert (answer["status"], answer["namespace"]) == ("pending", 9)
+
+
 async def test_an_unknown_hash_is_unknown_and_not_an_error(stuck: World) -> None:
     answer = await stuck.get(f"/v1/transactions/{'ab' * 32}")
-    assert answer == {"hash": "0x" + "ab" * 32, "status": "unknown", "height": None, "position": None}
+    assert answer == {
+        "hash": "0x" + "ab" * 32,
+        "status": "unknown",
+        "namespace": None,
+        "height": None,
+        "position": None,
+    }
 
 
 @pytest.mark.parametrize(

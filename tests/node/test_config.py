@@ -233,7 +233,7 @@ def test_the_ledger_begins_with_the_owners_accounts_and_names_of_the_file(edit_n
         ("id = 0", "id = 3", None, "ascending order of id"),
         ('name = "n0"', 'name = "n1"', None, 'two validators have the name "n1"'),
         ('name = "local"', "", "name", "is missing. Its meaning: Name of the network"),
-        ("= 262144", "= 3000000", None, "does not fit: at most 2097136"),
+        ("= 262144", "= 3000000", None, "does not fit: at most 2097132"),
         ("= 2097152", "= 99999999", "consensus.payload_bytes_max", "expected `int` <= 8388608"),
         ("[consensus]", "[consensus", None, "line 12"),
     ],

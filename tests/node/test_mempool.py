@@ -9,17 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from sequencer.mempool import AGE_GROUPS, TRANSACTION_OVERHEAD_BYTES, Admission, Mempool
-from sequencer.payload import PAYLOAD_TRANSACTIONS_MAX, compute_hashes, decode_payload, encode_payload
+from sequencer.payload import compute_hashes, compute_payload_bytes, decode_payload, encode_payload
+from sequencer.payload_format import TRANSACTIONS_MAX
 
 A, B, C = b"a" * 10, b"b" * 20, b"c" * 30
 
 
-def make_mempool(
-    *, bytes_max: int = 100_000, transaction_bytes_max: int = 1000, decided: Collection[bytes] = ()
-) -> Mempool:
+def make_mempool(*, bytes_max: int = 100_000, data_bytes_max: int = 1000, decided: Collection[bytes] = ()) -> Mempool:
     return Mempool(
         bytes_max=bytes_max,
-        transaction_bytes_max=transaction_bytes_max,
+        data_bytes_max=data_bytes_max,
         expiry_seconds=80.0,
         select_decided=lambda hashes: set(decided).intersection(hashes),
     )
@@ -38,9 +37,9 @@ def test_transactions_are_taken_in_the_order_in_which_they_came() -> None:
 
 
 def test_each_transaction_gets_its_own_answer() -> None:
-    mempool = make_mempool(bytes_max=1100 + 3 * TRANSACTION_OVERHEAD_BYTES, decided=compute_hashes([B]))
+    mempool = make_mempool(bytes_max=1104 + 3 * TRANSACTION_OVERHEAD_BYTES, decided=compute_hashes([B]))
     mempool.add([A])
-    batch = [A, B, C, C, b"", bytes(1001), bytes(1000), bytes(999)]
+    batch = [A, B, C, C, bytes(4), bytes(1005), bytes(1004), bytes(1003)]
     assert mempool.add(batch) == [
         Admission.DUPLICATE,
         Admission.FINALIZED,
@@ -51,7 +50,7 @@ def test_each_transaction_gets_its_own_answer() -> None:
         Admission.ACCEPTED,
         Admission.FULL,
     ]
-    assert mempool.take(10_000) == [A, C, bytes(1000)]
+    assert mempool.take(10_000) == [A, C, bytes(1004)]
     assert mempool.add([]) == []
 
 
@@ -83,7 +82,7 @@ def test_a_payload_of_what_was_taken_never_exceeds_the_limit() -> None:
     for limit in range(0, 2000, 7):
         taken = mempool.take(limit)
         assert len(encode_payload(taken)) <= limit
-        assert len(taken) >= (limit - 5) // 305
+        assert len(taken) == max(0, limit - 4) // 312, "each has a namespace of its own"
 
 
 def test_a_large_transaction_is_not_overtaken() -> None:
@@ -96,9 +95,9 @@ def test_a_large_transaction_is_not_overtaken() -> None:
 
 def test_no_more_is_taken_than_a_payload_may_hold() -> None:
     mempool = make_mempool(bytes_max=2**26)
-    mempool.add([number.to_bytes(3, "big") for number in range(1, PAYLOAD_TRANSACTIONS_MAX + 1000)])
+    mempool.add([number.to_bytes(7, "big") for number in range(1, TRANSACTIONS_MAX + 1000)])
     taken = mempool.take(2**24)
-    assert len(decode_payload(encode_payload(taken)).transactions) == PAYLOAD_TRANSACTIONS_MAX
+    assert len(decode_payload(encode_payload(taken)).transactions) == TRANSACTIONS_MAX
 
 
 def test_what_is_decided_is_forgotten_and_makes_room() -> None:
@@ -137,9 +136,9 @@ def test_expiry_names_what_it_drops_and_spares_the_rest() -> None:
 
 def test_limits_that_cannot_work_are_refused() -> None:
     with pytest.raises(ValueError, match="no room for one transaction"):
-        make_mempool(bytes_max=1000, transaction_bytes_max=1000)
+        make_mempool(bytes_max=1000, data_bytes_max=1000)
     with pytest.raises(ValueError, match="positive"):
-        make_mempool(transaction_bytes_max=0)
+        make_mempool(data_bytes_max=0)
 
 
 def test_it_knows_whether_anything_is_left_besides_what_is_in_flight() -> None:
@@ -150,6 +149,11 @@ def test_it_knows_whether_anything_is_left_besides_what_is_in_flight() -> None:
     assert not mempool.has_besides(in_flight)
     mempool.add([B])
     assert mempool.has_besides(in_flight)
+
+
+def make(size: int) -> bytes:
+    """With so much data, all different; in one of seven namespaces."""
+    return bytes([0, 0, 0, size % 7]) + bytes([size]) * size
 
 
 class MempoolMachine(RuleBasedStateMachine):
@@ -164,8 +168,8 @@ class MempoolMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.arrival: dict[bytes, float] = {}
         self.mempool = Mempool(
-            bytes_max=30 * TRANSACTION_OVERHEAD_BYTES + 900,
-            transaction_bytes_max=50,
+            bytes_max=30 * TRANSACTION_OVERHEAD_BYTES + 1000,
+            data_bytes_max=50,
             expiry_seconds=40.0,
             select_decided=lambda hashes: self.decided.intersection(hashes),
         )
@@ -173,10 +177,10 @@ class MempoolMachine(RuleBasedStateMachine):
 
     @rule(sizes=transactions)
     def add(self, sizes: list[int]) -> None:
-        batch = [bytes([size]) * size for size in sizes]
+        batch = list(map(make, sizes))
         for transaction, admission in zip(batch, self.mempool.add(batch), strict=True):
             assert admission is not Admission.EMPTY
-            assert (admission is Admission.TOO_LARGE) == (len(transaction) > 50)
+            assert (admission is Admission.TOO_LARGE) == (len(transaction) > 54)
             if admission is Admission.ACCEPTED:
                 assert transaction not in self.pending
                 assert hash_of(transaction) not in self.decided
@@ -189,18 +193,19 @@ class MempoolMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(0, 1500), skipped=st.sets(st.integers(1, 60)))
     def take(self, limit: int, skipped: set[int]) -> None:
-        excluded = {hash_of(bytes([size]) * size) for size in skipped}
+        excluded = {hash_of(make(size)) for size in skipped}
         taken = self.mempool.take(limit, [excluded])
         allowed = [transaction for transaction in self.pending if hash_of(transaction) not in excluded]
         assert taken == allowed[: len(taken)], "from the head, in order, none skipped"
         assert len(encode_payload(taken)) <= limit
         following = next(islice(allowed, len(taken), None), None)
         if following is not None:
-            assert 5 + sum(len(transaction) + 5 for transaction in [*taken, following]) > limit
+            assert len(encode_payload([*taken, following])) > limit, "another one would not have fitted"
+        assert len(encode_payload(taken)) == compute_payload_bytes(taken)
 
     @rule(sizes=st.sets(st.integers(1, 60)))
     def decide(self, sizes: set[int]) -> None:
-        hashes = {hash_of(bytes([size]) * size) for size in sizes}
+        hashes = {hash_of(make(size)) for size in sizes}
         kept = [transaction for transaction in self.pending if hash_of(transaction) not in hashes]
         assert self.mempool.on_decide(hashes) == len(self.pending) - len(kept)
         self.pending = kept

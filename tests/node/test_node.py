@@ -36,6 +36,8 @@ from tests.node.fleet import Fleet, Recorder, open_fleet
 from tests.node.mesh import Keyring
 
 TRANSACTIONS = [b"transaction %d" % number for number in range(300)]
+"""The first four bytes are their namespace."""
+NAMESPACE_ONLY = bytes(4)
 
 
 async def test_a_transaction_submitted_anywhere_is_decided_everywhere_once(
@@ -79,18 +81,18 @@ async def test_voters_refuse_a_leader_that_repeats_a_decided_transaction(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
     async with open_fleet(tmp_path) as fleet:
-        fleet.submit(0, b"once")
-        await fleet.wait_decided(b"once")
+        fleet.submit(0, b"only once")
+        await fleet.wait_decided(b"only once")
         cheat = fleet.nodes[1]
-        cheat._transactions.take = lambda bytes_max, ancestors, first=(): [b"once"]  # type: ignore[method-assign]
+        cheat._transactions.take = lambda bytes_max, ancestors, first=(): [b"only once"]  # type: ignore[method-assign]
         height = fleet.get_height(0)
         await fleet.wait_height(height + 12, [0, 2, 3])
         proposers = {block.leaf.proposer for block in fleet.applications[0].blocks if block.leaf.height > height + 1}
         assert 1 not in proposers
-        assert fleet.applications[0].transactions == [b"once"]
+        assert fleet.applications[0].transactions == [b"only once"]
 
 
-@pytest.mark.parametrize("unreadable", [[b""], [b"twice", b"twice"]])
+@pytest.mark.parametrize("unreadable", [[NAMESPACE_ONLY], [b"twice", b"twice"]])
 async def test_a_payload_that_nobody_can_read_costs_its_leader_the_view_and_the_others_nothing(
     autojump_clock: MockClock, tmp_path: Path, unreadable: list[bytes]
 ) -> None:
@@ -102,7 +104,7 @@ async def test_a_payload_that_nobody_can_read_costs_its_leader_the_view_and_the_
             await fleet.wait_height(fleet.get_height(0) + 2, [0, 2, 3])
         await fleet.wait_decided(*TRANSACTIONS[:6])
         page = fleet.nodes[0].metrics.render()[0].decode()
-        reason = "empty_transaction" if unreadable == [b""] else "repeated_transaction"
+        reason = "malformed_payload" if unreadable == [NAMESPACE_ONLY] else "repeated_transaction"
         assert f'sequencer_dropped_frames_total{{reason="{reason}"}}' in page, "the leader had its turn"
 
 
@@ -215,12 +217,12 @@ async def test_a_frozen_network_holds_its_transactions_until_it_thaws(
     async with open_fleet(tmp_path) as fleet:
         await fleet.wait_height(2)
         fleet.network.partition([0, 1], [2, 3])
-        fleet.submit(0, b"left")
-        fleet.submit(3, b"right")
+        fleet.submit(0, b"on the left")
+        fleet.submit(3, b"on the right")
         await trio.sleep(20)
         assert fleet.applications[0].transactions == []
         fleet.network.heal()
-        await fleet.wait_decided(b"left", b"right")
+        await fleet.wait_decided(b"on the left", b"on the right")
         fleet.check_same_chain()
 
 
@@ -325,7 +327,7 @@ async def test_garbage_from_a_peer_is_counted_and_changes_nothing(autojump_clock
         frames = {
             "malformed": b"\xc1 not MessagePack",
             "non_canonical": b"\x92\x09\xcc\x05",
-            "bad_leaf": encode(QuorumProposal(lab_block.leaf, encode_payload([b"x"]), b"")),
+            "bad_leaf": encode(QuorumProposal(lab_block.leaf, encode_payload([b"transaction"]), b"")),
         }
         for frame in frames.values():
             sender.send(fleet.nodes[0].validator_id, frame)

@@ -8,13 +8,13 @@ from consensus.errors import InvariantViolation
 from consensus.leaf import Block
 from consensus.messages import RANGE_BLOCKS_MAX, LeafRequest, LeafResponse, RangeRequest, RangeResponse
 from consensus.types import Commitment, Height
-from sequencer.payload import compute_hashes
 from sequencer.storage import Storage, StorageError, TransactionLocation
 from tests.node.chain import (
     GENESIS,
     RECORD,
     caught_up,
     decided,
+    hashes_of,
     make_block,
     make_chain,
     make_fc,
@@ -48,7 +48,7 @@ async def test_a_vote_is_on_disk_with_its_block(open_storage: Open) -> None:
     assert [found.commitment for found in recovered.undecided] == [block.commitment]
     assert recovered.undecided[0].payload == block.payload
     assert storage.latest_height == 0
-    assert storage.find_transaction(compute_hashes([b"transaction"])[0]) is None, "voted for is not decided"
+    assert storage.find_transaction(hashes_of(b"transaction")[0]) is None, "voted for is not decided"
 
 
 async def test_deciding_moves_the_tip_and_keeps_the_fc(open_storage: Open) -> None:
@@ -205,7 +205,7 @@ async def test_transactions_are_found_where_they_stand(open_storage: Open) -> No
     chain = make_chain(GENESIS, 3)
     storage = open_storage()
     await storage.append(decided(*chain))
-    first, second = compute_hashes([b"first of 2", b"second of 2"])
+    first, second = hashes_of(b"first of 2", b"second of 2")
     for _ in range(2):
         assert storage.find_transaction(second) == TransactionLocation(Height(2), 1)
         assert storage.select_decided([first, bytes(32), second]) == {first, second}

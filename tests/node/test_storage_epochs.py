@@ -12,13 +12,13 @@ from consensus.errors import InvariantViolation
 from consensus.leaf import Block
 from consensus.messages import Snapshot
 from consensus.types import Epoch, Height
-from sequencer.payload import compute_hashes
 from sequencer.storage import StorageError, TransactionLocation
 from tests.node.chain import (
     GENESIS,
     began,
     caught_up,
     decided,
+    hashes_of,
     make_block,
     make_chain,
     make_fc,
@@ -279,7 +279,7 @@ async def test_t5_a_chain_may_begin_with_a_snapshot(open_storage: Open, is_whole
         assert commitments(blocks) == commitments([*served, *following])
         assert commitments(storage.read_decided(Height(8), blocks_max=1, bytes_max=0)) == [first.commitment]
         assert storage.read_decided_at(Height(0)) is None
-        hashes = compute_hashes([b"second of 7", b"second of 8", b"second of 1"])
+        hashes = hashes_of(b"second of 7", b"second of 8", b"second of 1")
         assert storage.select_decided(hashes) == set(hashes[0 if is_whole else 1 : 2])
         assert storage.find_transaction(hashes[1]) == TransactionLocation(Height(8), 1)
         storage = open_storage()

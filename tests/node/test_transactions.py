@@ -13,10 +13,10 @@ def make_transactions() -> Transactions:
     return Transactions(MempoolLimits(2**26, 3600), FORWARD_BYTES_MAX, PayloadCache(8), lambda hashes: set())
 
 
-@given(st.lists(st.integers(1, FORWARD_BYTES_MAX), min_size=1, max_size=8))
+@given(st.lists(st.integers(1, FORWARD_BYTES_MAX - 4), min_size=1, max_size=8))
 def test_what_is_forwarded_fits_into_frames_that_a_peer_accepts(sizes: list[int]) -> None:
     transactions = make_transactions()
-    given_ = [number.to_bytes(1) * size for number, size in enumerate(sizes)]
+    given_ = [bytes(4) + number.to_bytes(1) * size for number, size in enumerate(sizes)]
     transactions.submit(given_, compute_hashes(given_))
     forwards = transactions.take_forwards()
     assert [transaction for forward in forwards for transaction in forward.transactions] == given_
@@ -26,7 +26,7 @@ def test_what_is_forwarded_fits_into_frames_that_a_peer_accepts(sizes: list[int]
 
 def test_a_flood_of_tiny_ones_too() -> None:
     transactions = make_transactions()
-    tiny = [number.to_bytes(3) for number in range(FORWARD_TRANSACTIONS_MAX + 1)]
+    tiny = [number.to_bytes(7) for number in range(FORWARD_TRANSACTIONS_MAX + 1)]
     transactions.submit(tiny, compute_hashes(tiny))
     forwards = transactions.take_forwards()
     assert [len(forward.transactions) for forward in forwards] == [FORWARD_TRANSACTIONS_MAX, 1]
@@ -37,6 +37,6 @@ def test_only_what_is_new_and_from_a_client_is_forwarded() -> None:
     transactions = make_transactions()
     transactions.add_forwarded([b"from a peer"])
     assert not transactions.has_forwards
-    mine = [b"from a peer", b"new"]
+    mine = [b"from a peer", b"fresh"]
     assert transactions.submit(mine, compute_hashes(mine)) == [Admission.DUPLICATE, Admission.ACCEPTED]
-    assert [forward.transactions for forward in transactions.take_forwards()] == [(b"new",)]
+    assert [forward.transactions for forward in transactions.take_forwards()] == [(b"fresh",)]

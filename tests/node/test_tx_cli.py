@@ -16,7 +16,7 @@ from sequencer.api_client import ApiClient, ApiProblem, Unreachable
 from sequencer.cli.tx import tx_app
 from sequencer.failures import CommandError, ExitCode
 from sequencer.mempool import Admission
-from sequencer.payload import compute_hashes
+from sequencer.payload import DEFAULT_NAMESPACE, compute_transaction_hash, get_data
 from sequencer.promises import PromiseRefusedError
 from tests.node.fake_node import FakeNode, make_client
 
@@ -32,10 +32,10 @@ class SoftNode(FakeNode):
         return cast("BlockReader", SimpleNamespace(find_transaction=lambda _hash: None))
 
     def submit(self, transactions: Sequence[bytes], hashes: Sequence[bytes]) -> list[Admission]:
-        return [Admission.FULL if transaction == FULL else Admission.ACCEPTED for transaction in transactions]
+        return [Admission.FULL if get_data(transaction) == FULL else Admission.ACCEPTED for transaction in transactions]
 
     async def promise(self, transaction: bytes, hash_: bytes, beneficiary: bytes) -> Promise:
-        if transaction == UNLED:
+        if get_data(transaction) == UNLED:
             raise PromiseRefusedError("nobody leads here")
         return Promise(self.validator_id, Epoch(0), View(3), View(66), Commitment(hash_), beneficiary, b"\x01" * 64)
 
@@ -66,7 +66,7 @@ def submit(*transactions: bytes, output: str = "json") -> Result:
 
 
 def name(transaction: bytes) -> str:
-    return "0x" + compute_hashes([transaction])[0].hex()
+    return "0x" + compute_transaction_hash(DEFAULT_NAMESPACE, transaction).hex()
 
 
 def test_each_transaction_is_told_with_its_promise() -> None:
