@@ -22,6 +22,7 @@ from sequencer.cli.start import start
 from sequencer.cli.status import status
 from sequencer.cli.twins import twins
 from sequencer.cli.tx import tx_app
+from sequencer.cli.verify import verify
 from sequencer.cli.version import version
 from sequencer.failures import ExitCode, explain_failure
 
@@ -57,7 +58,7 @@ def _program(
     pass
 
 
-for _command in (init, start, status, forensics, simulate, explore, twins, version):
+for _command in (init, start, status, forensics, simulate, explore, twins, verify, version):
     app.command()(_command)
 app.add_typer(devnet_app, name="devnet")
 app.add_typer(chaos_app, name="chaos")
