@@ -14,7 +14,14 @@ from sequencer.api.encoding import answer_json, to_hex
 from sequencer.api.finding import BLOCK_ID, find_height, make_not_found
 from sequencer.api.node_view import NodeView
 from sequencer.api.parameters import Query, choice, flag, integer
-from sequencer.api.problems import BAD_BLOCK_ID, BAD_HASH, BLOCK_NOT_FOUND, EPOCH_NOT_FOUND, FINALITY_NOT_FOUND
+from sequencer.api.problems import (
+    BAD_BLOCK_ID,
+    BAD_HASH,
+    BLOCK_NOT_FOUND,
+    EPOCH_NOT_FOUND,
+    FINALITY_NOT_FOUND,
+    Problem,
+)
 from sequencer.api.route import Answer, Route
 from sequencer.directory import Directory
 from sequencer.light.finality import Finality
@@ -111,17 +118,27 @@ class Blocks:
         return block
 
     def _prove(self, blocks: Sequence[Block], answer: RangeJson) -> None:
-        """From the top down: where a block has no certificate of its own, that of the next one is about it as well."""
+        """From the top down: where a block has no certificate of its own, that of the next one is about it as well.
+
+        Where there is none yet, nothing is shown.
+        """
         above: Finality | None = None
+        epoch: int | None = None
         for block, shown in reversed(list(zip(blocks, answer.blocks, strict=True))):
-            if not block.leaf.height:
-                continue
             fc = self._node.storage.read_finality(block.leaf.height)
             if fc is not None:
                 above = Finality((block.leaf,), fc)
-            elif above is None or above.fc.epoch != block.leaf.epoch:
-                above = find_finality(self._node, block.leaf)
-            shown.finality = self._certificates.write_finality(block.commitment, above, of=block.leaf)
+            elif block.leaf.epoch != epoch:
+                above = self._find_finality(block)
+            epoch = block.leaf.epoch
+            if above is not None and block.leaf.height:
+                shown.finality = self._certificates.write_finality(block.commitment, above, of=block.leaf)
+
+    def _find_finality(self, block: Block) -> Finality | None:
+        try:
+            return find_finality(self._node, block.leaf)
+        except Problem:
+            return None
 
     def _to_json(self, block: Block, form: TransactionForm) -> BlockJson:
         leaf = block.leaf

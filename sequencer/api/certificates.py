@@ -1,5 +1,8 @@
 """Leaves and certificates as JSON: signers by name, as the stake table of their epoch has them."""
 
+from collections.abc import Sequence
+
+from consensus.catchup import RANGE_PATH_BYTES_MAX
 from consensus.certificates import QuorumCertificate, TimeoutCertificate, decode_signers
 from consensus.evidence import get_rule
 from consensus.leaf import EpochProof, Leaf, encode_leaf
@@ -36,11 +39,21 @@ class Tables:
         if table is not None:
             return table
         if self._kept is None or self._kept[0] != epoch:
-            ledger = self._node.storage.read_ledger(epoch)
-            if ledger is None and epoch:
+            table = self._read(epoch)
+            if table is None:
                 return None
-            self._kept = epoch, self._node.network.stake_table() if ledger is None else ledger.table
+            self._kept = epoch, table
         return self._kept[1]
+
+    def _read(self, epoch: Epoch) -> StakeTable | None:
+        """An epoch begins with its own table, and keeps that of the one before (J5)."""
+        if not epoch:
+            return self._node.network.stake_table()
+        for number in (epoch, Epoch(epoch + 1)):
+            ledger = self._node.storage.read_ledger(number)
+            if ledger is not None:
+                return ledger.find_table(epoch)
+        return None
 
     def get(self, epoch: Epoch) -> StakeTable:
         """Raises `Problem`."""
@@ -62,14 +75,19 @@ def find_finality(node: NodeView, leaf: Leaf) -> Finality:
             "The block at height 0 has no certificate: everyone computes it from the network file.",
         )
     found = node.storage.read_finality_proof(leaf.height, leaves_max=RANGE_PATH_MAX)
-    if found is None:
+    if found is None or not _is_short(found[0]):
         raise Problem(
             FINALITY_NOT_FOUND,
             f"The block at height {leaf.height} is final, but the certificate that shows it is about a later block "
-            "that has not arrived here. Ask again in a moment, or ask another node.",
+            "that has not arrived here, or is far away. Ask again in a moment, or ask another node.",
         )
     above, fc = found
     return Finality((leaf, *above), fc)
+
+
+def _is_short(leaves: Sequence[Leaf]) -> bool:
+    """What nodes send each other, and no more."""
+    return len(leaves) == 1 or sum(len(encode_leaf(leaf)) for leaf in leaves) <= RANGE_PATH_BYTES_MAX
 
 
 class CertificateWriter:

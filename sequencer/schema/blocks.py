@@ -39,7 +39,10 @@ class BlockJson(msgspec.Struct, omit_defaults=True):
     ] = None
     finality: Annotated[
         FinalityJson | None,
-        Meta(description="With finality=true why it is final; absent without, and for genesis, which needs no reason."),
+        Meta(
+            description="With finality=true why it is final; absent without, for genesis, which needs no reason, and in a "
+            "range where the certificate has not arrived here."
+        ),
     ] = None
 
 

@@ -108,13 +108,13 @@ async def test_blocks_come_with_their_certificates_when_they_are_asked_for(world
 
 
 async def test_a_block_without_a_certificate_of_its_own_has_that_of_the_next_one(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
     """A node that caught up has one certificate for many blocks (L5).
 
     A range names it for each of them, and one block's own address has the leaves that lead to it.
     """
-    forget_certificates(world.storage, monkeypatch, heights=(2, 3, EPOCH_BLOCKS))
+    forget_certificates(world.storage, (2, 3, EPOCH_BLOCKS))
     second = await world.get("/v1/blocks/2/finality")
     assert (second["certified_height"], len(second["leaves"])) == (4, 3)
     finality = decode_finality(await get_raw(world, "/v1/blocks/2/finality"))
@@ -127,7 +127,7 @@ async def test_a_block_without_a_certificate_of_its_own_has_that_of_the_next_one
     assert blocks[1]["finality"] == second | {"leaves": []}
 
 
-def forget_certificates(storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch, heights: tuple[int, ...]) -> None:
+def forget_certificates(storage: SqliteStorage, heights: tuple[int, ...]) -> None:
     """As if these blocks had come by catch-up."""
     connection = storage._writer._connection
     connection.execute(f"UPDATE decided SET fc = NULL WHERE height IN {heights}")  # noqa: S608 - numbers of ours
@@ -187,6 +187,9 @@ async def test_a_block_that_is_final_without_a_certificate_here_yet_is_asked_for
     response = await world.client.get(f"/v1/blocks/{Height(3)}/finality")
     assert response.json()["code"] == "finality_not_found"
     assert "Ask again" in response.json()["detail"]
+    forget_certificates(world.storage, (3, 4))
+    blocks = (await world.get("/v1/blocks?from=2&limit=3&finality=true"))["blocks"]
+    assert ["finality" in block for block in blocks] == [True, False, False]
 
 
 async def test_a_node_that_joined_with_a_snapshot_says_which_blocks_it_lacks(
