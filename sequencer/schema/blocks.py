@@ -40,8 +40,8 @@ class BlockJson(msgspec.Struct, omit_defaults=True):
     finality: Annotated[
         FinalityJson | None,
         Meta(
-            description="With finality=true why it is final; absent without, for genesis, which needs no reason, and in a "
-            "range where the certificate has not arrived here."
+            description="With finality=true why it is final; absent without, for genesis, which needs no reason, "
+            "and in a range where the certificate has not arrived here."
         ),
     ] = None
 
