@@ -67,12 +67,14 @@ export function describeHealth(model, now) {
     const text = `Nothing finalized for ${duration(stalledMs / 1000)}.`;
     return say("risk", text, "Nothing is finalized.", `Enough stake answers. View ${count(status.view)} is waiting for ${status.leader ?? "its leader"}.`);
   }
-  return describeRunning(model, margin, silence);
+  return describeRunning(model, margin, silence, now);
 }
 
-function describeRunning(model, margin, silence) {
+function describeRunning(model, margin, silence, now) {
   const speed = model.blocksPerSecond;
-  const pace = speed === null ? `Finalized block ${count(model.status.height)}.` : `Finalizing ${rate(speed)} blocks/s.`;
+  const waited = duration((now - model.progressAt) / 1000);
+  const pace = speed === null ? `Finalized block ${count(model.status.height)}.`
+    : speed === 0 ? `No new block for ${waited}.` : `Finalizing ${rate(speed)} blocks/s.`;
   const loss = describeLoss(margin);
   const who = silence ?? (margin.present.length === 1 ? "The only validator votes" : `All ${margin.present.length} validators vote`);
   const text = silence ? `${silence}; ${loss}.` : `${who}; ${loss}.`;

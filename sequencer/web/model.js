@@ -57,7 +57,10 @@ export class Model {
   onViews(views) {
     const known = new Map(this.views.map((view) => [keyOf(view), view]));
     for (const view of views) known.set(keyOf(view), view);
+    // The views in which an epoch closed itself count again in the next one: theirs is the later word.
+    const first = views.find((view) => view.epoch === views.at(-1).epoch);
     this.views = [...known.values()]
+      .filter((view) => !first || view.epoch >= first.epoch || view.view < first.view)
       .sort((one, other) => one.epoch - other.epoch || one.view - other.view)
       .slice(-VIEWS_KEPT_MAX);
   }

@@ -1,27 +1,18 @@
 """The live page in a real browser: one start of it for a module, and a node whose answers a test writes itself."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
 
+from examples import browser
+from examples.browser import find_browser
 from sequencer.api.page import CONTENT_SECURITY_POLICY, INDEX, load_page
 
-CHROMIUM_ARGUMENTS: Final = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 ORIGIN: Final = "http://node.test"
 PATIENCE_MS: Final = 60_000
 """For what must happen, however slow the machine."""
@@ -34,14 +25,12 @@ NAMES: Final = ("n0", "n1", "n2", "n3")
 @contextmanager
 def open_browser() -> Iterator[Browser]:
     """Debian's Chromium; skips the test where there is none."""
-    path = shutil.which("chromium")
+    path = find_browser()
     if path is None:
         pytest.skip("the live page is tested in Chromium, and there is no chromium on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_ARGUMENTS))
+    with browser.open_browser(path) as opened:
         expect.set_options(timeout=PATIENCE_MS)
-        yield browser
-        browser.close()
+        yield opened
 
 
 class Watcher:
@@ -71,6 +60,8 @@ class Answers:
 
     def __init__(self) -> None:
         self.is_silent = False
+        self.is_stuck = False
+        """It answers what its status is, and leaves everything else for later."""
         self.now_ms = START_MS + VIEWS * VIEW_MS
         self.status = make_status()
         self.views = [make_view(number) for number in range(VIEWS)]
@@ -91,7 +82,7 @@ class Answers:
             file = self._files[url.path.removeprefix("/web/") if url.path != "/" else INDEX]
             headers = {"Content-Type": file.media_type, "Content-Security-Policy": CONTENT_SECURITY_POLICY}
             route.fulfill(body=file.plain, headers=headers)
-        else:
+        elif not self.is_stuck or url.path == "/v1/status":
             text = json.dumps(self._find(url.path, {name: values[0] for name, values in parse_qs(url.query).items()}))
             route.fulfill(body=self.rewrite(text), content_type="application/json")
 
@@ -124,9 +115,9 @@ class Answers:
 
 
 @contextmanager
-def open_page(browser: Browser, answers: Answers, **options: Any) -> Iterator[tuple[Page, Watcher]]:
+def open_page(opened: Browser, answers: Answers, **options: Any) -> Iterator[tuple[Page, Watcher]]:
     """The page over these answers; afterwards nobody must have complained."""
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+    context = opened.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     context.set_default_timeout(PATIENCE_MS)
     context.route("**/*", answers.answer)
     watcher = Watcher(context, ORIGIN)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.cluster.live_page import (
     NAMES,
@@ -162,6 +162,17 @@ def test_a_lost_leader_is_red_and_has_a_mark_besides_the_colour(
         expect(page.locator(".part.silent")).to_contain_text("✕ n2")
         expect(page.locator("#node")).to_contain_text("✕ n2")
         expect(page.locator("[role=option]").last).to_have_class("cell timed_out")
+
+
+def test_what_the_status_says_is_shown_before_anything_else_has_answered(browser: Browser, answers: Answers) -> None:
+    with open_page(browser, answers) as (page, _):
+        expect(page.locator(".names li", has_text="n2")).to_have_attribute("data-presence", "voting")
+        given_up: list[Request] = []
+        page.on("requestfailed", lambda request: given_up.append(request))
+        lose(answers, "n2")
+        answers.is_stuck = True
+        expect(page.locator(".names li", has_text="n2")).to_have_attribute("data-presence", "gone")
+        assert not given_up, "the page waits two seconds for an answer"
 
 
 def test_a_view_tells_its_phases_signers_and_reasons(browser: Browser, answers: Answers) -> None:
@@ -323,6 +334,8 @@ def test_it_asks_for_what_is_new_keeps_a_bounded_part_and_rests_when_nobody_look
         assert min(cursors) >= 79
         assert len([url for url in watcher.requests if "v1/views" in url and "from=" not in url]) == 1
 
+        assert page.evaluate(FEED_FOR_LONG) == [400, 60, 10]
+
         page.evaluate(HIDE)
         with page.expect_request("**/v1/status"):  # one may be under way
             page.evaluate("fetch('v1/status')")
@@ -333,6 +346,18 @@ def test_it_asks_for_what_is_new_keeps_a_bounded_part_and_rests_when_nobody_look
         with page.expect_request("**/v1/views*"):
             page.evaluate(HIDE.replace("true", "false"))
 
+
+FEED_FOR_LONG = """async () => {
+  const { Model } = await import("/web/model.js");
+  const model = new Model();
+  for (let number = 0; number < 3000; number += 1) {
+    model.onViews([{ epoch: 0, view: number, outcome: "decided" }]);
+    model.onChanges([{ height: number, kind: "benched", fields: {} }]);
+    model.onBlocks([{ height: number }]);
+  }
+  return [model.views.length, model.events.length, model.blocks.length];
+}"""
+"""What the page remembers after three thousand views."""
 
 HIDE = """() => {
   Object.defineProperty(document, "hidden", { value: true, configurable: true });
