@@ -85,6 +85,7 @@ from sequencer.serving import BlockServer
 from sequencer.storage import Recovered, Storage
 from sequencer.transactions import MempoolLimits, Transactions
 from sequencer.transport import Delivery, Found, Item, Lost, Transport
+from sequencer.view_history import ViewHistory
 
 log = structlog.get_logger("node")
 
@@ -155,6 +156,7 @@ class Node:
             self._promises, self._watch, self._member, self.validator_id, transport, metrics, self._find_refusal
         )
         self._desk = LedgerDesk(network, credentials.validator_id, self._member.ledger, peers, metrics)
+        self.views = ViewHistory(clock.now, self._member, context.ledger_parameters, self._desk.directory)
         self._send_beacon, self._beacons = trio.open_memory_channel[ComputeBeacon](math.inf)
         self._events: deque[Event] = deque()
         self._started_at = trio.current_time()
@@ -169,9 +171,18 @@ class Node:
             self._transactions,
             application,
             payloads,
+            self.views,
         )
         self._payload_desk = PayloadDesk(
-            self._member, payloads, self._transactions, self._promises, application, clock, self._release.drop
+            self._member,
+            self.validator_id,
+            payloads,
+            self._transactions,
+            self._promises,
+            application,
+            clock,
+            self.views,
+            self._release.drop,
         )
         self._is_woken = False
         self._has_forwarded = trio.Event()
@@ -186,6 +197,7 @@ class Node:
             self._application, self.storage, self.payloads
         )  # before anybody connects: it may take long, and blocks everything else
         self._release.on_ledger(self._member.ledger, ())
+        self.views.start()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._transport.run, self._send_inbox)
             nursery.start_soon(self._look_after)
@@ -353,6 +365,7 @@ class Node:
                 self._promise_desk.on_response(sender, incoming)
             case Received(_, item):
                 if isinstance(item, Deferred | Verified):
+                    self.views.hear(item)
                     message = item.vote if isinstance(item, Deferred) else item.message
                     self.metrics.count_message(message, "received")
                     if self._journal is not None:

@@ -17,6 +17,7 @@ from sequencer.payload import PayloadCache, encode_payload
 from sequencer.payload_format import PayloadError
 from sequencer.promises import Promises
 from sequencer.transactions import Transactions
+from sequencer.view_history import ViewHistory
 
 
 class PayloadDesk:
@@ -28,19 +29,23 @@ class PayloadDesk:
     def __init__(
         self,
         member: Member,
+        validator_id: ValidatorId,
         payloads: PayloadCache,
         transactions: Transactions,
         promises: Promises,
         application: Application,
         clock: NodeClock,
+        history: ViewHistory,
         drop: Callable[[ValidatorId, str, str], None],
     ) -> None:
         self._member = member
+        self._validator_id = validator_id
         self._payloads = payloads
         self._transactions = transactions
         self._promises = promises
         self._application = application
         self._clock = clock
+        self._history = history
         self._drop = drop
         self._build: BuildPayload | None = None
         self._pressed_view: View | None = None
@@ -64,7 +69,10 @@ class PayloadDesk:
         except PayloadError as error:
             self._drop(block.leaf.proposer, error.reason, error.detail)
             return False
-        return self._transactions.may_follow(payload, ancestors) and self._application.accept(payload, block.leaf)
+        leaf = block.leaf
+        self._history.hear_proposal(leaf, block.commitment)  # the first one of an epoch is known only now
+        self._history.on_payload(leaf.epoch, leaf.view, leaf.proposer, len(payload.hashes))
+        return self._transactions.may_follow(payload, ancestors) and self._application.accept(payload, leaf)
 
     def build(self) -> PayloadBuilt | None:
         """L6: the leader proposes as soon as there is something to propose, or when it has waited long enough.
@@ -85,6 +93,7 @@ class PayloadDesk:
         if not transactions and self._clock.now() < build.deadline:
             return None
         self._build = None
+        self._history.on_payload(self._member.epoch, build.view, self._validator_id, len(transactions))
         return PayloadBuilt(build.view, build.parent, encode_payload(transactions))
 
     def press(self) -> TransactionsWaiting | None:

@@ -30,7 +30,7 @@ from consensus.evidence import get_rule
 from consensus.leaf import Block, compute_leaf_commitment
 from consensus.ledger import Ledger
 from consensus.member import Member
-from consensus.messages import EpochEnd, QuorumProposal, encode
+from consensus.messages import EpochEnd, FinalizeVote, QuorumProposal, QuorumVote, TimeoutVote, encode
 from consensus.types import ValidatorId
 from sequencer.application import Application
 from sequencer.ledger_desk import LedgerDesk
@@ -39,6 +39,7 @@ from sequencer.payload import PayloadCache
 from sequencer.storage import Storage
 from sequencer.transactions import Transactions
 from sequencer.transport import Transport
+from sequencer.view_history import ViewHistory
 
 log = structlog.get_logger("node")
 
@@ -56,6 +57,7 @@ class Release:
         transactions: Transactions,
         application: Application,
         payloads: PayloadCache,
+        history: ViewHistory,
     ) -> None:
         self._member = member
         self._storage = storage
@@ -65,6 +67,7 @@ class Release:
         self._transactions = transactions
         self._application = application
         self._payloads = payloads
+        self._history = history
         self.announced = member.replica.tip
         """The last block that everybody here has been told to be final."""
         self.has_decided = False
@@ -73,16 +76,22 @@ class Release:
         match effect:
             case Broadcast(message):
                 if isinstance(message, QuorumProposal):
-                    self._metrics.on_proposal(compute_leaf_commitment(message.leaf), trio.current_time())
+                    commitment = compute_leaf_commitment(message.leaf)
+                    self._metrics.on_proposal(commitment, trio.current_time())
+                    self._history.hear_proposal(message.leaf, commitment)
+                elif isinstance(message, QuorumVote | FinalizeVote | TimeoutVote):
+                    self._history.hear_vote(message)
                 self._transport.broadcast(encode(message))
                 self._metrics.count_message(message, "sent")
             case Send(to, message):
                 self._transport.send(to, encode(message))
-            case Decide(blocks):
+            case Decide(blocks, fc):
                 self._announce(blocks)
+                self._history.on_decide(blocks, fc.view)
             case LedgerAdvanced(ledger, changes):
                 self.on_ledger(ledger, changes)
             case BeginEpoch(start, changes):
+                self._history.on_epoch(start)
                 self.on_ledger(start.ledger, ((start.block.leaf.height, changes),))
             case SendEpochEnd(to, epoch):
                 proof = self._storage.read_epoch_proof(epoch)
@@ -90,14 +99,17 @@ class Release:
                     self._transport.send(to, encode(EpochEnd(epoch, proof)))
             case EnteredView(view, leader, timed_out):
                 self._metrics.on_entered_view(view, timed_out=timed_out, now=trio.current_time(), leader=leader)
+                self._history.on_entered(view, leader, timed_out=timed_out)
                 certified = self._member.replica.high_block
                 if certified is not None:
                     self._metrics.on_certified(certified.leaf.height)
             case TimedOut(view, cause):
                 self._metrics.timeouts.inc(cause)
+                self._history.on_timed_out(view, cause)
                 log.info("timed_out", view=view, cause=cause)
             case Report(evidence):
                 self._metrics.on_offence(evidence)
+                self._history.on_report(evidence)
                 offender = self._desk.directory.name_of(evidence.offender)
                 log.warning("offence", offender=offender, rule=get_rule(evidence), evidence=repr(evidence))
             case Drop(sender, reason, detail):
@@ -116,6 +128,7 @@ class Release:
     def drop(self, sender: ValidatorId, reason: str, detail: str) -> None:
         """What a peer sent was of no use: counted, and told to whoever debugs."""
         self._metrics.on_drop(reason, sender)
+        self._history.on_drop(sender, reason, detail)
         log.debug("frame_dropped", peer=self._desk.directory.name_of(sender), reason=reason, detail=detail)
 
     def _announce(self, blocks: Sequence[Block]) -> None:

@@ -49,7 +49,8 @@ def forecast(
         if parent.height >= last_height:
             return
         leader = schedule.leader(View(view), parent, ledger)
-        yield ScheduledView(View(view), leader, _explain(View(view), leader, parent, ledger, parameters, directory))
+        _, why = explain_leader(View(view), leader, parent, ledger, parameters, directory)
+        yield ScheduledView(View(view), leader, why)
         leaf = msgspec.structs.replace(
             parent,
             epoch=ledger.epoch,
@@ -64,19 +65,22 @@ def forecast(
         parent = leaf
 
 
-def _explain(
+def explain_leader(
     view: View, leader: ValidatorId, parent: Leaf, ledger: Ledger, parameters: LedgerParameters, directory: Directory
-) -> str:
+) -> tuple[bool, str]:
+    """Whether it leads for the fallback committee, and why it does: `ledger` stands so after `parent` (S2 to S4)."""
     gap = view - parent.view - 1
     state, patience = ledger.state, parameters.leadership.fallback_after
-    if gap < (max(patience, len(state.fallback)) if state.mode.is_fallback else patience):
-        name = f"fallback rotation since height {state.mode.since}" if state.mode.is_fallback else "primary rotation"
+    is_fallback = state.mode.is_fallback
+    if gap < (max(patience, len(state.fallback)) if is_fallback else patience):
+        name = f"fallback rotation since height {state.mode.since}" if is_fallback else "primary rotation"
         passed = [_tell_absence(validator, ledger, directory) for validator in _find_passed(view, leader, ledger)]
-        return f"{'; '.join(passed)}: the turn goes to {directory.name_of(leader)}" if passed else name
+        why = f"{'; '.join(passed)}: the turn goes to {directory.name_of(leader)}" if passed else name
+        return is_fallback, why
     skipped = f"{gap} views skipped in a row"
-    if not state.mode.is_fallback and gap - patience < len(state.fallback):
-        return f"fallback: {skipped}, so the fallback committee takes over"
-    return f"last resort: {skipped}, so all validators take turns"
+    if not is_fallback and gap - patience < len(state.fallback):
+        return True, f"fallback: {skipped}, so the fallback committee takes over"
+    return True, f"last resort: {skipped}, so all validators take turns"
 
 
 def _find_passed(view: View, leader: ValidatorId, ledger: Ledger) -> Iterator[ValidatorId]:

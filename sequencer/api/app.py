@@ -24,6 +24,7 @@ from sequencer.api.route import Route
 from sequencer.api.status import Status
 from sequencer.api.submit import Submit
 from sequencer.api.validators import Validators
+from sequencer.api.views import Views
 from sequencer.directory import Directory
 from sequencer.fault_log import FaultLog
 
@@ -42,6 +43,7 @@ def make_table(node: NodeView, closing: trio.Event, fault_log: FaultLog | None =
         Submit(node, directory, closing),
         Blocks(node, directory),
         LightRoutes(node, directory),
+        Views(node, directory),
         LedgerRoutes(node, directory),
         Validators(node, directory),
         Operations(node, directory, closing),

@@ -24,6 +24,7 @@ from sequencer.operation_codec import OperationPlace
 from sequencer.payload import Payload
 from sequencer.schedule_view import Outlook
 from sequencer.storage import TransactionLocation
+from sequencer.view_history import ViewHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,8 @@ class NodeView(Protocol):
     def payloads(self) -> PayloadOpener: ...
     @property
     def metrics(self) -> NodeMetrics: ...
+    @property
+    def views(self) -> ViewHistory: ...
 
     def submit(self, transactions: Sequence[bytes], hashes: Sequence[bytes]) -> list[Admission]:
         """One answer per transaction, in order. `hashes[i]` is the SHA-256 of `transactions[i]`."""

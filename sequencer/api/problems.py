@@ -67,6 +67,9 @@ BAD_EPOCH: Final = Kind(
     "That is neither the number of an epoch nor `latest`",
     "Write a number such as 3, or latest for the one under way.",
 )
+BAD_VIEW: Final = Kind(
+    "bad_view", 400, "That is neither the number of a view nor `latest`", "Write a number such as 17, or latest."
+)
 BAD_BODY: Final = Kind(
     "bad_body",
     400,
@@ -101,6 +104,14 @@ FINALITY_NOT_FOUND: Final = Kind(
     404,
     "This node holds no finality certificate for the block",
     "Ask another node, or for a later block: its certificate proves all below it.",
+)
+VIEW_NOT_FOUND: Final = Kind(
+    "view_not_found",
+    404,
+    "This node remembers no such view",
+    "The members `oldest` and `latest` are the lowest and the highest here; neither stands there before the first one. "
+    "A node remembers about a thousand, and none from before it started: ask another node.",
+    {"oldest": _COUNT, "latest": _COUNT},
 )
 VALIDATOR_NOT_FOUND: Final = Kind(
     "validator_not_found", 404, "No such validator", "GET /v1/validators lists all of them."

@@ -8,15 +8,20 @@ import msgspec
 import trio
 
 from consensus.certificates import FinalityCertificate
+from consensus.docket import Docket
 from consensus.evidence import Evidence
 from consensus.leaf import Block, EpochProof
-from consensus.ledger import Ledger
+from consensus.ledger import Ledger, LedgerSchedule
+from consensus.ledger.admission import Admission as LedgerAdmission
 from consensus.ledger.state import LedgerState, ValidatorState
+from consensus.member import Credentials, Member
 from consensus.operations import Operation, compute_operation_id
 from consensus.promises import Promise
-from consensus.types import Commitment, Epoch, Height, ValidatorId, View
+from consensus.safety import SafetyRecord
+from consensus.types import Commitment, Epoch, Height, Microseconds, ValidatorId, View
 from sequencer.api.app import make_app
 from sequencer.api.node_view import BlockReader, NodeStatus, PayloadOpener
+from sequencer.directory import Directory
 from sequencer.fault_log import FaultLog
 from sequencer.keys import generate_key
 from sequencer.ledger_log import ChangeEntry
@@ -33,6 +38,8 @@ from sequencer.operation_codec import OperationPlace
 from sequencer.payload import PayloadCache
 from sequencer.promises import PromiseRefusedError
 from sequencer.schedule_view import Outlook
+from sequencer.storage import Recovered
+from sequencer.view_history import ViewHistory
 
 
 class FewBlocks:
@@ -82,6 +89,9 @@ class FakeNode:
         self.context = self.network.context()
         self.ledger: Ledger = self.context.genesis_ledger
         self.metrics = NodeMetrics(self.version, "test", "n0")
+        self.now = Microseconds(1_700_000_000_000_000)
+        """Of the node's clock, as far as views are concerned."""
+        self.views = make_history(self)
         self.payloads: PayloadOpener = PayloadCache(1)
 
     @property
@@ -153,6 +163,21 @@ class FakeNode:
 
     def recent_changes(self) -> Sequence[ChangeEntry]:
         return self.changes
+
+
+def make_history(node: FakeNode) -> ViewHistory:
+    """Of a node that has just been made, and entered no view yet."""
+    context = node.context
+    recovered = Recovered(SafetyRecord.initial(context.genesis_qc), context.genesis, None, (), None, None)
+    parameters = context.ledger_parameters
+    member = Member(
+        context,
+        Credentials(node.validator_id, (node.signers[0],)),
+        LedgerSchedule(parameters.leadership),
+        Docket(LedgerAdmission(context.network_id, context.scheme, parameters)),
+        recovered,
+    )
+    return ViewHistory(lambda: node.now, member, parameters, Directory(node.network))
 
 
 def replace_validator(state: LedgerState, number: int, **fields: Any) -> tuple[ValidatorState, ...]:
