@@ -328,7 +328,7 @@ def test_many_validators_are_remembered_for_fewer_views() -> None:
 async def test_real_nodes_tell_the_same_story_of_their_views(autojump_clock: MockClock, tmp_path: Path) -> None:
     """Every view of a healthy network is decided, with the votes of all, also those that come late."""
     async with open_fleet(tmp_path) as fleet:
-        fleet.submit(0, b"one", b"two")
+        fleet.submit(0, b"transaction one", b"transaction two")
         await fleet.wait_height(12)
         decided = [block.leaf for block in fleet.applications[0].blocks[:8]]
         for node in fleet.nodes.values():
