@@ -94,7 +94,7 @@ def decode_signers(table: StakeTable, bitmap: bytes) -> tuple[ValidatorId, ...]:
     bits = int.from_bytes(bitmap, "little")
     if bits >> len(table):
         raise InvalidMessage("bad_bitmap", "a signer beyond the end of the stake table")
-    return tuple(validator_id for position, validator_id in enumerate(table.ids) if bits >> position & 1)
+    return tuple([validator_id for position, validator_id in enumerate(table.ids) if bits >> position & 1])
 
 
 def make_genesis_certificate(epoch: Epoch, view: View, leaf: Commitment) -> QuorumCertificate:

@@ -53,11 +53,8 @@ class Fetcher:
         self._orphans: dict[Commitment, Block] = {}
         self._range: _Range | None = None
         self._deadline: Microseconds | None = None
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether anything is wanted, so that `take_requests` may have something to say."""
-        return bool(self._wanted) or self._range is not None
+        self.is_busy = False
+        """Whether anything is wanted, so that `take_requests` may have something to say. Asked with every event."""
 
     @property
     def is_catching_up(self) -> bool:
@@ -82,6 +79,7 @@ class Fetcher:
         # Every replica starts at another signer, so that not all of them ask the same one.
         turn = self._own_id % len(first) if first else 0
         self._wanted[commitment] = _Want(view, first[turn:] + first[:turn] + others, due)
+        self.is_busy = True
 
     def want_range(self, target: Height, now: Microseconds, first: ValidatorId | None = None) -> None:
         """Decided blocks up to at least this height are missing; `first` has shown that it is ahead."""
@@ -89,6 +87,7 @@ class Fetcher:
             self._range = _Range(target, now, first)
         else:
             self._range.target = max(self._range.target, target)
+        self.is_busy = True
 
     def forget_range(self, target: Height) -> None:
         """That blocks up to this height are decided has turned out to be a lie; what else is missing is asked for by
@@ -96,13 +95,15 @@ class Fetcher:
         """
         if self._range is not None and self._range.target == target:
             self._range = None
+            self._look_again()
 
     def accept(self, sender: ValidatorId, block: Block, now: Microseconds) -> list[Block]:
         """A certified block has arrived. Returns what is on the chain now and was not before, parents first.
 
         A block without its parent is kept, and the parent becomes wanted: it is certified by the block's `justify_qc`.
         """
-        self._wanted.pop(block.commitment, None)
+        if self._wanted.pop(block.commitment, None) is not None:
+            self._look_again()
         leaf, tip = block.leaf, self._chain.tip.leaf
         if leaf.height <= tip.height:
             return []
@@ -129,6 +130,8 @@ class Fetcher:
             self._orphans = {leaf: block for leaf, block in self._orphans.items() if block.leaf.height > height}
         if self._range is not None and height >= self._range.target:
             self._range = None
+        if self.is_busy:
+            self._look_again()
         return self._connect_children(self._chain.tip.commitment)
 
     def on_range(self, proven: Height, now: Microseconds) -> None:
@@ -165,6 +168,9 @@ class Fetcher:
             effects.append(SetTimer(Timer.FETCH, deadline))
         self._deadline = deadline
         return effects
+
+    def _look_again(self) -> None:
+        self.is_busy = bool(self._wanted) or self._range is not None
 
     def _connect_children(self, parent: Commitment) -> list[Block]:
         connected: list[Block] = []

@@ -153,14 +153,19 @@ class Member:
     def handle(self, event: Event, now: Microseconds) -> list[Effect]:
         """One event to completion, through the end of an epoch where it comes to that; `now` must not decrease."""
         self._now = now
-        effects: list[Effect] = []
-        self._effects = effects
         if isinstance(event, Received):
             item = event.item
             if isinstance(item, Deferred) and item.vote.epoch == self.context.epoch:  # most of what comes
-                self._drive(event)
-            else:
-                self._on_received(event)
+                found = self.replica.handle(event, now)
+                if not found:  # and mostly it is only counted
+                    return found
+                self._effects = []
+                self._take(found)
+                return self._effects
+        effects: list[Effect] = []
+        self._effects = effects
+        if isinstance(event, Received):
+            self._on_received(event)
             return effects
         match event:
             case EvidenceFound(evidence):
@@ -215,9 +220,10 @@ class Member:
 
     def _drive(self, event: Event) -> None:
         """One event for the running replica, and the start of the next one when the epoch ends with it."""
-        effects = self.replica.handle(event, self._now)
-        if not effects:  # most votes are only counted
-            return
+        self._take(self.replica.handle(event, self._now))
+
+    def _take(self, effects: Sequence[Effect]) -> None:
+        """What the running replica wants to be done."""
         self._absorb(effects)
         while self.replica.epoch_proof is not None:
             self._begin_next()

@@ -51,9 +51,10 @@ class Pacemaker:
         """L1: clamp(multiple of the recent view duration, floor, ceiling) × back-off^(consecutive timeouts), capped."""
         parameters = self._parameters
         base = max(parameters.timeout_floor, parameters.timeout_multiple * self._recent_view_duration)
-        steps = min(self.consecutive_timeouts, _BACKOFF_STEPS_MAX)
-        timeout = base * parameters.backoff_percent**steps // 100**steps
-        return Microseconds(min(timeout, parameters.timeout_ceiling))
+        if self.consecutive_timeouts:
+            steps = min(self.consecutive_timeouts, _BACKOFF_STEPS_MAX)
+            base = base * parameters.backoff_percent**steps // 100**steps
+        return Microseconds(min(base, parameters.timeout_ceiling))
 
     def start_view_timer(self, now: Microseconds) -> Microseconds:
         """Deadline of a view that begins now; an idle leader may hold its proposal back that long (L6)."""

@@ -50,6 +50,10 @@ OLD_FINALIZES_MAX: Final = 16
 """FinalizeVotes of a validator below the window that are kept before their signatures are looked at: whoever is late in
 every view costs one verification in so many views.
 """
+THINNING_VIEWS: Final = 16
+"""FinalizeVotes below the window are thinned out when so many views of them have come together: one FC, the newest,
+makes nearly all the others superfluous, so one is opened where it would be one a view.
+"""
 CERTIFICATES_MAX: Final = 4
 """Certificates of one kind and view that are kept. Honest quorums make certificates of one leaf."""
 HEADER_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -65,6 +69,10 @@ class _Shut:
         self.certificate = certificate
         self.table = table
         self.scheme = scheme
+
+    def holds(self, signer: ValidatorId, signature: bytes) -> bool:
+        """Whether this signer put in this signature."""
+        return self.signatures.get(signer) == signature
 
     @cached_property
     def signatures(self) -> dict[ValidatorId, bytes]:
@@ -145,6 +153,8 @@ class Watch:
         self._scheme = scheme
         self._exhaustive = exhaustive
         self._floor = View(0)
+        self._thinned = View(0)
+        """FinalizeVotes of lower views have been thinned out."""
         self._proposals: dict[View, _LeafRoll] = {}
         self._votes: dict[View, _LeafRoll] = {}
         self._finalizes: dict[View, _LeafRoll] = {}
@@ -250,8 +260,11 @@ class Watch:
                 forget_below(rolls, view)
         if self._headers:
             self._headers = {leaf: header for leaf, header in self._headers.items() if header.view >= view}
-        for old in sorted(known for known in self._finalizes if former <= known < view):
-            self._keep_finalizes(old)
+        for old in self._select_finalizes(former, view):
+            if not self._finalizes[old].single:
+                del self._finalizes[old]
+        if self._floor - self._thinned >= THINNING_VIEWS:
+            self._thin_finalizes()
 
     def __len__(self) -> int:
         """Statements, certificates and headers that are kept."""
@@ -311,11 +324,7 @@ class Watch:
 
     def _find_forgotten_by(self, view: View, high_qc_view: View, voter: ValidatorId | None = None) -> list[Evidence]:
         """Finalize votes that a timeout of `view` with `high_qc_view` contradicts."""
-        known = self._finalizes
-        if view - high_qc_view < len(known):
-            views = [View(each) for each in range(high_qc_view + 1, view + 1) if each in known]
-        else:
-            views = sorted(each for each in known if high_qc_view < each <= view)
+        views = self._select_finalizes(View(high_qc_view + 1), View(view + 1))
         return [evidence for finalized in views for evidence in self._find_forgotten(finalized, view, voter)]
 
     def _find_forgotten_in(self, finalized: View, voter: ValidatorId | None = None) -> list[Evidence]:
@@ -338,27 +347,41 @@ class Watch:
             )
         ]
 
-    def _keep_finalizes(self, old: View) -> None:
-        """Nobody erases a proof by a later vote whose signature is none: a vote makes way for one that is genuine.
+    def _select_finalizes(self, start: View, stop: View) -> list[View]:
+        """Views from `start` to below `stop` of which finalize votes are known, in ascending order."""
+        known = self._finalizes
+        if stop - start < len(known):
+            return [View(each) for each in range(start, stop) if each in known]
+        return sorted(each for each in known if start <= each < stop)
 
-        What an FC holds is genuine. Others are looked at when a validator has some more of them, newest first.
+    def _thin_finalizes(self) -> None:
+        """Below the window each validator keeps its latest FinalizeVote that an FC holds, and what came after it.
+
+        Nobody erases a proof by a later vote whose signature is none: a vote makes way for one that is genuine. What an
+        FC holds is genuine. Others are looked at when a validator has some more of them, newest first.
         """
-        roll = self._finalizes[old]
-        certified = [(leaf, shut.signatures) for leaf, shut in roll.certificates]
-        roll.certificates = []
-        for voter, signed in tuple(roll.single.items()):
+        views, self._thinned = self._select_finalizes(self._thinned, self._floor), self._floor
+        settled: set[ValidatorId] = set()
+        later: dict[ValidatorId, list[View]] = {}
+        for view in reversed(views):
+            roll = self._finalizes[view]
+            for voter in tuple(roll.single.keys() & settled):
+                del roll.single[voter]
+            for voter, signed in roll.single.items():
+                if any(leaf == signed.leaf and shut.holds(voter, signed.signature) for leaf, shut in roll.certificates):
+                    self._drop_finalizes(voter, self._old_finalizes.pop(voter, ()))
+                    settled.add(voter)
+                later.setdefault(voter, []).append(view)
+            roll.certificates = []
+            if not roll.single:
+                del self._finalizes[view]
+        for voter, added in later.items():
             kept = self._old_finalizes.setdefault(voter, [])
-            if any(signed.leaf == leaf and signatures.get(voter) == signed.signature for leaf, signatures in certified):
-                self._drop_finalizes(voter, kept)
-                kept[:] = [old]
-                continue
-            kept.append(old)
+            kept += reversed(added)
             if len(kept) > OLD_FINALIZES_MAX:
                 genuine = next((view for view in reversed(kept) if self._is_finalize_genuine(voter, view)), None)
                 self._drop_finalizes(voter, [view for view in kept if view != genuine])
                 kept[:] = [] if genuine is None else [genuine]
-        if not roll.single:
-            self._finalizes.pop(old, None)
 
     def _drop_finalizes(self, voter: ValidatorId, views: Sequence[View]) -> None:
         for view in views:

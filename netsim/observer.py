@@ -1,7 +1,7 @@
 """Who watches a simulation: the checkers and the recorder of figures. Watching changes nothing."""
 
-from collections.abc import Iterable, MutableSequence, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Iterable, MutableSequence, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
 from consensus.effects import Decide, EnteredView, LedgerChanges, TimedOut
 from consensus.epochs import EpochStart
@@ -15,9 +15,14 @@ from consensus.types import Microseconds, ValidatorId
 if TYPE_CHECKING:
     from netsim.process import Process
 
+OnSend: TypeAlias = Callable[[Microseconds, ValidatorId, Message], None]
+
 
 class Observer:
     """Every hook is called at the moment when the thing happens, in the order in which things happen."""
+
+    heard: ClassVar[frozenset[type] | None] = None
+    """Kinds of messages that `on_send` looks at; None: all of them."""
 
     def on_begin(self, processes: "Sequence[Process]") -> None:
         """The nodes, before any of them has started: for those who look into them on the way."""
@@ -101,6 +106,19 @@ class Audience(MutableSequence[Observer]):
 
     def _find_hooks(self) -> None:
         watching = self._observers
-        self.on_send = [one.on_send for one in watching if type(one).on_send is not Observer.on_send]
+        self.on_send = _ByKind([one for one in watching if type(one).on_send is not Observer.on_send])
         self.on_enter = [one.on_enter for one in watching if type(one).on_enter is not Observer.on_enter]
         self.on_decide = [one.on_decide for one in watching if type(one).on_decide is not Observer.on_decide]
+
+
+class _ByKind(dict[type, list[OnSend]]):
+    """Hooks of those who look at a kind of message, found when the first of that kind is sent."""
+
+    def __init__(self, watching: Sequence[Observer]) -> None:
+        super().__init__()
+        self._watching = watching
+
+    def __missing__(self, kind: type) -> list[OnSend]:
+        hooks: list[OnSend] = [one.on_send for one in self._watching if one.heard is None or kind in one.heard]
+        self[kind] = hooks
+        return hooks

@@ -72,6 +72,8 @@ class SimulationReport:
 class Recorder(Observer):
     """Notes when blocks are proposed and decided, and which views fail."""
 
+    heard = frozenset({QuorumProposal})
+
     def __init__(self) -> None:
         self._proposed: dict[bytes, Microseconds] = {}
         self.latencies: list[int] = []

@@ -182,7 +182,7 @@ class Wire:
         simulation = self._simulation
         now = simulation.now
         self.messages += 1
-        for hook in self._audience.on_send:
+        for hook in self._audience.on_send[type(message)]:
             hook(now, source, message)
         frame = encode(message)
         simulation.note(frame)

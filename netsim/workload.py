@@ -129,8 +129,10 @@ class Pool:
         pending = arrived - self._oldest - len(self._decided)
         if pending <= 0:
             return False
-        oldest, decided = self._oldest, self._decided
-        proposed = [index for index in self._compute_union(undecided) if oldest <= index < arrived]
+        oldest, decided, union = self._oldest, self._decided, self._compute_union(undecided)
+        if pending > len(union):
+            return True
+        proposed = [index for index in union if oldest <= index < arrived]
         return pending > len(proposed) - (len(decided.intersection(proposed)) if decided else 0)
 
     def accepts(self, block: Block, ancestors: Iterable[Block]) -> bool:

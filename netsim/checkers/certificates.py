@@ -60,9 +60,11 @@ class Certificates(Observer):
         if certificate in self._verified or self._is_genesis(certificate):
             return
         match certificate:
-            case QuorumCertificate(view=view, leaf=leaf):
-                self._check_stake(certificate, self._state(_QUORUM_VOTE, certificate.epoch, view, leaf))
-            case FinalityCertificate(view=view, leaf=leaf, qc=qc):
+            case QuorumCertificate():
+                statement = self._state(_QUORUM_VOTE, certificate.epoch, certificate.view, certificate.leaf)
+                self._check_stake(certificate, statement)
+            case FinalityCertificate():
+                view, leaf, qc = certificate.view, certificate.leaf, certificate.qc
                 if qc.view != view or qc.leaf != leaf:
                     raise Violation("P2", f"the FC of view {view} holds the QC of view {qc.view} or of another leaf")
                 self.check(qc)

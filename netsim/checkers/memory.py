@@ -14,7 +14,7 @@ from consensus.effects import EnteredView
 from consensus.fetch import ORPHANS_MAX, WANTED_MAX
 from consensus.proposals import UNDECIDED_BYTES_JUDGED_MAX
 from consensus.types import Microseconds, ValidatorId
-from consensus.watch import CERTIFICATES_MAX, OLD_FINALIZES_MAX
+from consensus.watch import CERTIFICATES_MAX, OLD_FINALIZES_MAX, THINNING_VIEWS
 from netsim.checkers.violation import Violation
 from netsim.observer import Observer
 from netsim.process import Process
@@ -68,6 +68,7 @@ def _measure(process: Process, *, peers: int) -> Iterator[tuple[str, int, int]]:
     yield "FCs", len(certifier._fcs), certified_views
     # Statements of three kinds and a header of each validator, and certificates of three kinds, in each view.
     watched = (views + 1) * (4 * validators + 3 * CERTIFICATES_MAX) + OLD_FINALIZES_MAX * validators
+    watched += THINNING_VIEWS * (validators + CERTIFICATES_MAX)
     yield "watched statements", len(certifier._watch), watched
     yield "verified certificates", len(member._validator.certificates._verified), VERIFIED_CERTIFICATES_MAX
 

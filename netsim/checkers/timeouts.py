@@ -15,6 +15,8 @@ from netsim.observer import Observer
 
 
 class FinalizeBeforeTimeout(Observer):
+    heard = frozenset({FinalizeVote, TimeoutVote})
+
     def __init__(self, byzantine: Container[ValidatorId] = ()) -> None:
         self._byzantine = byzantine
         self._finalized: dict[tuple[ValidatorId, int], set[int]] = {}

@@ -252,9 +252,9 @@ class TestMemory:
             for number in range(4):
                 watch.note_finalize(lab.finalize(number, block))
             watch.forget_below(block.leaf.view)
-            assert len(watch) <= 4 * (watch_module.OLD_FINALIZES_MAX + 1)
+            assert len(watch) <= 4 * (watch_module.OLD_FINALIZES_MAX + watch_module.THINNING_VIEWS + 1)
         watch.note_fc(lab.fc(chain[-1], voters=(1, 2, 3)))
-        watch.forget_below(View(61))
+        watch.forget_below(View(61 + watch_module.THINNING_VIEWS))
         assert len(watch) <= 3 + watch_module.OLD_FINALIZES_MAX
 
     def test_l4_one_statement_of_each_validator_and_few_certificates_of_a_view(self, lab: Lab, watch: Watch) -> None:

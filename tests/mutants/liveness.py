@@ -41,8 +41,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "L1",
         "back-off is not capped",
         PACEMAKER,
-        "return Microseconds(min(timeout, parameters.timeout_ceiling))",
-        "return Microseconds(timeout)",
+        "return Microseconds(min(base, parameters.timeout_ceiling))",
+        "return Microseconds(base)",
         near=NEAR,
     ),
     plant(
