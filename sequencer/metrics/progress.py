@@ -16,8 +16,10 @@ from sequencer.metrics.roster import Roster
 OPEN_PROPOSALS_MAX: Final = 1024
 """Proposals whose decide is still awaited. Far above the undecided chain; orphans are forgotten oldest first."""
 
-CHECKPOINT_BLOCKS: Final = 256
-"""Between two checkpoints: longer than the nodes of a cluster are scraped apart, at any speed that Python reaches."""
+CHECKPOINT_BLOCKS: Final = 128
+"""Between two checkpoints: some seconds of a busy chain, a minute of an idle one."""
+CHECKPOINT_SLOTS: Final = 8
+"""Checkpoints that are told: enough for nodes that are scraped seconds apart, or behind others, to have one in common."""
 
 _DIGEST_BYTES: Final = 6
 """Of a commitment: as many as a float holds exactly."""
@@ -118,14 +120,18 @@ IS_LEADER: Final = Entry(
 CHECKPOINT_HEIGHT: Final = Entry(
     "sequencer_checkpoint_height",
     "gauge",
-    f"Height of the last decided leaf whose height is a multiple of {CHECKPOINT_BLOCKS}.",
+    f"Heights of the last {CHECKPOINT_SLOTS} decided leaves whose height is a multiple of {CHECKPOINT_BLOCKS}; the "
+    "slots are used in turn.",
     "Only together with sequencer_checkpoint_digest.",
+    ("slot",),
 )
 CHECKPOINT_DIGEST: Final = Entry(
     "sequencer_checkpoint_digest",
     "gauge",
-    f"First {_DIGEST_BYTES} bytes of the commitment of that leaf, as a number: all that was decided up to it.",
-    "Nodes with one checkpoint height must have one digest: two are two histories, alert ConflictingFinality.",
+    f"First {_DIGEST_BYTES} bytes of the commitment of the leaf in that slot, as a number: all that was decided up to "
+    "it.",
+    "Nodes with one height in a slot must have one digest there: two are two histories, alert ConflictingFinality.",
+    ("slot",),
 )
 
 SECTION: Final = Section(
@@ -197,8 +203,8 @@ class Progress(Collector):
         self.decided_transactions = DECIDED_TRANSACTIONS.counter(registry)
         self.behind = BEHIND.gauge(registry)
         self.is_leader = IS_LEADER.gauge(registry)
-        self.checkpoint_height = CHECKPOINT_HEIGHT.gauge(registry)
-        self.checkpoint_digest = CHECKPOINT_DIGEST.gauge(registry)
+        self._checkpoint_height = CHECKPOINT_HEIGHT.gauge(registry)
+        self._checkpoint_digest = CHECKPOINT_DIGEST.gauge(registry)
         registry.register(self)
 
     def on_entered_view(self, view: View, *, timed_out: bool, now: float, leader: ValidatorId | None = None) -> None:
@@ -240,8 +246,9 @@ class Progress(Collector):
             self.decided_payload_bytes.inc(leaf.payload_bytes)
             self.decided_height.set(leaf.height)
             if leaf.height % CHECKPOINT_BLOCKS == 0:
-                self.checkpoint_height.set(leaf.height)
-                self.checkpoint_digest.set(int.from_bytes(block.commitment[:_DIGEST_BYTES], "big"))
+                slot = str(leaf.height // CHECKPOINT_BLOCKS % CHECKPOINT_SLOTS)
+                self._checkpoint_height.labels(slot).set(leaf.height)
+                self._checkpoint_digest.labels(slot).set(int.from_bytes(block.commitment[:_DIGEST_BYTES], "big"))
         if proposal is not None and proposal.certified_at is not None:  # the others were decided through this one
             self.finalize_seconds.observe(now - proposal.certified_at)
         self.decided_transactions.inc(transactions)

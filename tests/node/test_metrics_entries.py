@@ -12,8 +12,10 @@ from sequencer.fault_log import FaultLog
 from sequencer.metrics import SECTIONS, NodeMetrics
 from sequencer.metrics.document import COMMAND, render_document
 from sequencer.metrics.entries import Entry
+from sequencer.metrics.progress import CHECKPOINT_BLOCKS
 from sequencer.transport.counters import PeerCounters
 from tests.node.fake_node import FakeNode
+from tests.node.test_metrics_progress import decide
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = [entry for section in SECTIONS for entry in section.entries]
@@ -38,6 +40,7 @@ def page(tmp_path: Path) -> dict[str, Metric]:
     metrics.host.watch_clock(lambda: 0.5)
     metrics.host.watch_faults(FaultLog(tmp_path / "faults.jsonl"))
     metrics.timeouts.inc("timer")
+    decide(metrics, CHECKPOINT_BLOCKS, 1)
     metrics.dropped_frames.inc("stale")
     metrics.ledger.changes.inc("benched")
     return {family.name: family for family in metrics.registry.collect()}

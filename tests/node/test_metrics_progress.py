@@ -1,12 +1,14 @@
 """Figures of the chain's progress and of who takes part, moved by hand."""
 
+import msgspec
+
 from consensus.leaf import Block, make_genesis
 from consensus.messages import FinalizeVote, QuorumVote
 from consensus.types import Commitment, Epoch, Height, ValidatorId, View
 from sequencer.directory import Directory
 from sequencer.metrics import NodeMetrics
 from sequencer.metrics.entries import VALIDATORS_SHOWN_MAX
-from sequencer.metrics.progress import CHECKPOINT_BLOCKS
+from sequencer.metrics.progress import CHECKPOINT_BLOCKS, CHECKPOINT_SLOTS
 from sequencer.metrics.voting import PARTICIPATION_SECONDS, compute_participation
 from tests.node.fake_node import FakeNode
 from tests.node.test_metrics import make_block, metrics, read
@@ -34,6 +36,12 @@ def make_metrics(node: FakeNode, wall: Wall) -> NodeMetrics:
 
 def vote(voter: int) -> QuorumVote:
     return QuorumVote(Epoch(0), View(1), Commitment(bytes(32)), ValidatorId(voter), b"")
+
+
+def decide(metrics: NodeMetrics, height: int, timestamp_ms: int) -> None:
+    leaf = make_genesis(Epoch(0), timestamp_ms, Commitment(bytes(32))).leaf
+    block = Block(msgspec.structs.replace(leaf, height=Height(height)), b"")
+    metrics.on_decide([block], transactions=0, now=0.0)
 
 
 def test_phases_run_from_the_view_to_the_proposal_to_its_qc_to_its_fc(metrics: NodeMetrics) -> None:
@@ -96,21 +104,24 @@ def test_checkpoints_of_one_height_are_alike_where_history_is(metrics: NodeMetri
     """Two nodes that decided different leaves show it at the next checkpoint."""
     other = NodeMetrics("1.2.3", "testnet", "n1")
 
-    def decide(metrics: NodeMetrics, height: int, timestamp_ms: int) -> None:
-        genesis = make_genesis(Epoch(0), timestamp_ms, Commitment(bytes(32)))
-        leaf = type(genesis.leaf)(
-            **{name: getattr(genesis.leaf, name) for name in genesis.leaf.__struct_fields__}
-            | {"height": Height(height)}
-        )
-        metrics.on_decide([Block(leaf, b"")], transactions=0, now=0.0)
+    def get_digest(metrics: NodeMetrics, slot: int) -> float | None:
+        return read(metrics, "sequencer_checkpoint_digest", slot=str(slot))
 
     for height in (CHECKPOINT_BLOCKS, CHECKPOINT_BLOCKS + 1):
         decide(metrics, height, 1)
         decide(other, height, 1)
-    assert read(metrics, "sequencer_checkpoint_height") == CHECKPOINT_BLOCKS
-    assert read(metrics, "sequencer_checkpoint_digest") == read(other, "sequencer_checkpoint_digest") != 0
+    assert read(metrics, "sequencer_checkpoint_height", slot="1") == CHECKPOINT_BLOCKS
+    assert get_digest(metrics, 1) == get_digest(other, 1) is not None
     decide(other, CHECKPOINT_BLOCKS, 2)
-    assert read(metrics, "sequencer_checkpoint_digest") != read(other, "sequencer_checkpoint_digest")
+    assert get_digest(metrics, 1) != get_digest(other, 1)
+
+
+def test_checkpoints_take_turns_in_their_slots(metrics: NodeMetrics) -> None:
+    for number in range(1, 2 * CHECKPOINT_SLOTS):
+        decide(metrics, CHECKPOINT_BLOCKS * number, 1)
+    page = metrics.render()[0].decode()
+    assert page.count("sequencer_checkpoint_height{") == CHECKPOINT_SLOTS
+    assert read(metrics, "sequencer_checkpoint_height", slot="1") == CHECKPOINT_BLOCKS * (CHECKPOINT_SLOTS + 1)
 
 
 def test_a_validator_takes_part_while_it_votes_and_is_connected() -> None:
