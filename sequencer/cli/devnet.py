@@ -289,6 +289,7 @@ def _print_start(cluster: "LocalCluster", *, is_new: bool, is_moved: bool, has_p
 def _start(cluster: "LocalCluster", *, is_new: bool) -> None:
     from sequencer.home import remove_home
     from sequencer.local_cluster.home import find_base_port
+    from sequencer.local_cluster.targets import write_targets
 
     try:
         cluster.start()
@@ -297,6 +298,7 @@ def _start(cluster: "LocalCluster", *, is_new: bool) -> None:
         if is_new:  # nothing has run, and the next attempt may want its files to name other ports
             remove_home(cluster.home.path)
         raise CommandError(f"{error}, for example with --base-port {free}") from error
+    write_targets(cluster)
 
 
 def _wait_ready(cluster: "LocalCluster", interrupts: _Interrupts, started: float) -> None:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,8 @@ CHAOS_SOCKET: Final = "chaos.sock"
 """In the home of a devnet that runs with --chaos: where orders to break its links arrive."""
 FAULTS_FILE: Final = "faults.jsonl"
 """In the home of a devnet: what was done to it (`sequencer.fault_log`)."""
+TARGETS_FILE: Final = Path("prometheus") / "targets.json"
+"""In the home of a devnet: where Prometheus finds its nodes (`sequencer.local_cluster.targets`)."""
 _FREE_PORTS_FROM: Final = 10_000
 _FREE_PORTS_TO: Final = 27_000
 """Below what systems give to outgoing connections: those could take a dead node's port before it is back."""
@@ -60,8 +62,10 @@ def remove_devnet(path: Path) -> None:
             # A single node may run from here too (`sequencer start`): it would go on in files that are gone.
             if node.folder.is_dir():
                 locks.enter_context(DatabaseLock(node.database_path))
-        for name in (CHAOS_SOCKET, FAULTS_FILE):
+        for name in (CHAOS_SOCKET, FAULTS_FILE, TARGETS_FILE):
             (path / name).unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or somebody has put something else into it
+            (path / TARGETS_FILE.parent).rmdir()
         remove_home(path)
 
 

@@ -10,6 +10,7 @@ from sequencer.failures import CommandError
 from sequencer.fault_log import CRASH, KILL, PROCESS_FAULTS, STOP, FaultLog
 from sequencer.local_cluster.cluster import LocalCluster, describe_exit
 from sequencer.local_cluster.protocol import NodeProcess
+from sequencer.local_cluster.targets import write_targets
 from sequencer.ports import PortUnavailableError
 from sequencer.schema.faults import Fault
 from sequencer.toml_file import ConfigError
@@ -67,7 +68,8 @@ class Keeper:
             return
         for name in found:
             self._start(name, "added and started")
-        for name in self._cluster.find_gone():
+        gone = self._cluster.find_gone()
+        for name in gone:
             self._due.pop(name, None)
             if name in self._cluster.running:
                 self._cluster.stop(name)
@@ -75,6 +77,11 @@ class Keeper:
             self._cluster.forget(name)
             self._note_return(name)
             talk(f"\r{name} has left the network, its process is ended")
+        if found or gone:
+            try:
+                write_targets(self._cluster)
+            except OSError as error:
+                talk(f"\rPrometheus is not told of the change: {error}")
 
     def _start(self, name: str, what: str) -> None:
         try:

@@ -19,7 +19,7 @@ OPEN_PROPOSALS_MAX: Final = 1024
 CHECKPOINT_BLOCKS: Final = 128
 """Between two checkpoints: some seconds of a busy chain, a minute of an idle one."""
 CHECKPOINT_SLOTS: Final = 8
-"""Checkpoints that are told: enough for nodes that are scraped seconds apart, or behind others, to have one in common."""
+"""Checkpoints that are told: enough that nodes scraped seconds apart, or behind, have one in common."""
 
 _DIGEST_BYTES: Final = 6
 """Of a commitment: as many as a float holds exactly."""
