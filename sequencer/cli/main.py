@@ -9,6 +9,7 @@ import typer
 from sequencer.cli.chaos import chaos_app
 from sequencer.cli.check import check_app
 from sequencer.cli.config_show import config_show
+from sequencer.cli.dashboards import dashboards_app
 from sequencer.cli.database import database_app
 from sequencer.cli.devnet import devnet_app
 from sequencer.cli.explore import explore
@@ -66,6 +67,7 @@ app.add_typer(database_app, name="database")
 app.add_typer(tx_app, name="tx")
 app.add_typer(stake_app, name="stake")
 app.add_typer(check_app, name="check")
+app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(fuzz_app, name="fuzz")
 config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
 config_app.command("show")(config_show)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sequencer.api_client import ApiClient
-from sequencer.local_cluster.home import find_base_port
+from sequencer.local_cluster.home import TARGETS_FILE, find_base_port
 from tests.cluster.conftest import SECONDS
 from tests.cluster.test_cli import run, run_devnet
 
@@ -39,6 +39,12 @@ def show(home: Path) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in json.loads(result.stdout)["validators"]}
 
 
+def list_targets(home: Path) -> set[str]:
+    groups = json.loads((home / TARGETS_FILE).read_text())
+    assert all(group["labels"]["network"] == "devnet" for group in groups)
+    return {group["labels"]["instance"] for group in groups}
+
+
 @pytest.mark.cluster
 def test_t5_a_node_is_added_votes_and_another_one_leaves(tmp_path: Path) -> None:
     home = tmp_path / "devnet"
@@ -49,6 +55,8 @@ def test_t5_a_node_is_added_votes_and_another_one_leaves(tmp_path: Path) -> None
         assert "n4 votes" in added.stderr
         standing = show(home)
         assert (standing["n4"]["status"], standing["n4"]["weight"], standing["n4"]["id"]) == ("active", 500_000, 4)
+
+        assert list_targets(home) == {"n0", "n1", "n2", "n3", "n4"}, "Prometheus is told"
 
         # Its chain has begun with the end of an epoch.
         log = (home / "n4" / "node.log").read_text()
@@ -72,7 +80,7 @@ def test_t5_a_node_is_added_votes_and_another_one_leaves(tmp_path: Path) -> None
 
     # The chain is resumed by those who are left, the node that was added among them, and one with its new key.
     with run_devnet(tmp_path) as (process, ready):
-        assert {node["name"] for node in ready["nodes"]} == {"n0", "n2", "n3", "n4"}
+        assert {node["name"] for node in ready["nodes"]} == {"n0", "n2", "n3", "n4"} == list_targets(home)
         end(process)
 
 
