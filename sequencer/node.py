@@ -321,7 +321,7 @@ class Node:
             for _ in range(TURN_ITEMS_MAX - 1):
                 try:
                     self._take(self._inbox.receive_nowait())
-                except trio.WouldBlock:
+                except (trio.WouldBlock, trio.EndOfChannel):  # the end: the node is going down
                     break
         now = trio.current_time()
         for timer in [timer for timer, deadline in self._timers.items() if deadline <= now]:

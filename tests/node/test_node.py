@@ -8,7 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from consensus.catchup import answer
 from consensus.effects import Batch
@@ -294,6 +294,18 @@ async def test_a_node_that_goes_down_is_woken_in_vain(tmp_path: Path) -> None:
     async with open_node(tmp_path, Keyring(2)) as (node, _):
         pass
     node._wake()
+
+
+async def test_a_node_that_is_woken_while_it_goes_down_ends_as_it_should(tmp_path: Path) -> None:
+    """What wakes it comes in the same moment as the end: its transport has closed the inbox before its turn begins."""
+    with trio.CancelScope() as scope:
+        async with open_node(tmp_path, Keyring(2)) as (node, _):
+            await wait_all_tasks_blocked()
+            node._wake()
+            node._send_inbox.close()
+            scope.cancel()
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
 
 
 async def test_a_write_that_fails_ends_the_node_and_nothing_signed_leaves(
