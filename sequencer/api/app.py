@@ -14,6 +14,7 @@ from sequencer.api.documents import Documents
 from sequencer.api.faults import Faults
 from sequencer.api.ledger import LedgerRoutes
 from sequencer.api.light import LightRoutes
+from sequencer.api.namespaces import Namespaces
 from sequencer.api.node_view import NodeView
 from sequencer.api.operations import Operations
 from sequencer.api.origins import AnyOrigin
@@ -42,6 +43,7 @@ def make_table(node: NodeView, closing: trio.Event, fault_log: FaultLog | None =
     groups = (
         Submit(node, directory, closing),
         Blocks(node, directory),
+        Namespaces(node),
         LightRoutes(node, directory),
         Views(node, directory),
         LedgerRoutes(node, directory),

@@ -12,6 +12,7 @@ from consensus.types import Height
 from sequencer.api.certificates import CertificateWriter, find_finality
 from sequencer.api.encoding import answer_json, to_hex
 from sequencer.api.finding import BLOCK_ID, find_height, make_not_found
+from sequencer.api.namespaces import show_transactions
 from sequencer.api.node_view import NodeView
 from sequencer.api.parameters import Query, choice, flag, integer
 from sequencer.api.problems import (
@@ -25,7 +26,7 @@ from sequencer.api.problems import (
 from sequencer.api.route import Answer, Route
 from sequencer.directory import Directory
 from sequencer.light.finality import Finality
-from sequencer.payload import get_data
+from sequencer.payload import NAMESPACE_MAX
 from sequencer.schema.blocks import RANGE_BLOCKS_MAX, BlockJson, RangeJson, TransactionForm
 from sequencer.schema.fields import HEIGHT_MAX
 
@@ -35,6 +36,15 @@ RANGE_PAYLOAD_BYTES_MAX: Final = 2 * 1024 * 1024
 _FORMS: Final[tuple[TransactionForm, ...]] = ("full", "hashes", "none")
 _ONE_FORM: Final = choice("transactions", "What to show of its transactions.", _FORMS, default="hashes")
 _RANGE_FORM: Final = choice("transactions", "What to show of each block's transactions.", _FORMS, default="none")
+_NAMESPACE: Final = integer(
+    "namespace",
+    "Show of each block the transactions of this namespace alone; as bytes, unless `transactions` says otherwise. "
+    "A block that has none of them is shown without any. Absent: all namespaces.",
+    default=None,
+    least=0,
+    most=NAMESPACE_MAX,
+    example=7,
+)
 _FINALITY: Final = flag("finality", "Whether to add why it is final: a certificate that anybody can check.")
 _FROM: Final = integer("from", "Height of the first block.", default=0, least=0, most=HEIGHT_MAX, example=1)
 _LIMIT: Final = integer(
@@ -66,7 +76,7 @@ class Blocks:
                 summary="A range of finalized blocks",
                 description="In ascending order, without a gap. Ask again from `next` until it is null: then you have "
                 "all that are final now.",
-                parameters=(_FROM, _LIMIT, _RANGE_FORM, _FINALITY),
+                parameters=(_FROM, _LIMIT, _RANGE_FORM, _NAMESPACE, _FINALITY),
                 answers=(Answer((RangeJson,)),),
                 problems=(EPOCH_NOT_FOUND, FINALITY_NOT_FOUND),
             ),
@@ -89,19 +99,20 @@ class Blocks:
         form, is_proven = query.read(_ONE_FORM), query.read(_FINALITY)
         self._directory.update(self._node.status().ledger)
         block = self._find(request.path_params["block_id"])
-        answer = self._to_json(block, form)
+        answer = self.show(block, form)
         if is_proven and block.leaf.height:
             answer.finality = self._certificates.write_finality(block.commitment, find_finality(self._node, block.leaf))
         return answer_json(answer)
 
     async def range(self, _request: Request, query: Query) -> Response:
-        form, start, limit = query.read(_RANGE_FORM), Height(query.read(_FROM)), query.read(_LIMIT)
+        namespace, start, limit = query.read(_NAMESPACE), Height(query.read(_FROM)), query.read(_LIMIT)
+        form = "full" if namespace is not None and _RANGE_FORM not in query else query.read(_RANGE_FORM)
         latest = self._node.storage.latest_height
         blocks = self._node.storage.read_decided(start, blocks_max=limit, bytes_max=RANGE_PAYLOAD_BYTES_MAX)
         self._directory.update(self._node.status().ledger)
         answer = RangeJson([], None, latest)
         for block in blocks:
-            answer.blocks.append(self._to_json(block, form))
+            answer.blocks.append(self.show(block, form, namespace))
             await trio.lowlevel.checkpoint()
         if query.read(_FINALITY):
             self._prove(blocks, answer)
@@ -140,8 +151,12 @@ class Blocks:
         except Problem:
             return None
 
-    def _to_json(self, block: Block, form: TransactionForm) -> BlockJson:
+    def show(self, block: Block, form: TransactionForm, namespace: int | None = None) -> BlockJson:
+        """With the transactions of all namespaces, or of one."""
         leaf = block.leaf
+        transactions, namespaces = None, None
+        if form != "none":
+            transactions, namespaces = show_transactions(self._node.payloads.open(block), form, namespace)
         return BlockJson(
             height=leaf.height,
             view=leaf.view,
@@ -152,11 +167,6 @@ class Blocks:
             timestamp_ms=leaf.timestamp_ms,
             payload_hash=to_hex(leaf.payload),
             payload_bytes=leaf.payload_bytes,
-            transactions=self._list_transactions(block, form),
+            transactions=transactions,
+            namespaces=namespaces,
         )
-
-    def _list_transactions(self, block: Block, form: TransactionForm) -> list[str] | None:
-        if form == "none":
-            return None
-        payload = self._node.payloads.open(block)
-        return list(map(to_hex, map(get_data, payload.transactions) if form == "full" else payload.hashes))

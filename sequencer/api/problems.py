@@ -61,6 +61,9 @@ BAD_BLOCK_ID: Final = Kind(
     "That is neither a height, a block hash nor `latest`",
     "Write a height such as 17, the 64 digits of a block's hash, or latest.",
 )
+BAD_NAMESPACE: Final = Kind(
+    "bad_namespace", 400, "That is not a namespace", "Write a whole number from 0 to 4294967295."
+)
 BAD_EPOCH: Final = Kind(
     "bad_epoch",
     400,
@@ -91,6 +94,12 @@ BLOCK_NOT_FOUND: Final = Kind(
     "The members `first` and `latest` are the lowest and the highest here. If yours is to come, ask again later; "
     "if it is older, ask a node that has been there longer.",
     {"first": _COUNT, "latest": _COUNT},
+)
+TRANSACTION_NOT_FOUND: Final = Kind(
+    "transaction_not_found",
+    404,
+    "No finalized block of this node has such a transaction",
+    "While it is pending, ask again later; what only another node has, ask that one for.",
 )
 EPOCH_NOT_FOUND: Final = Kind(
     "epoch_not_found",

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from sequencer.schema.fields import Count, Epoch, Hash, Height, Hex, TimestampMs, ValidatorName, View
 from sequencer.schema.light import FinalityJson
+from sequencer.schema.namespaces import NamespaceCountJson
 
 RANGE_BLOCKS_MAX: Final = 100
 """Blocks in one answer, of which each may have a payload of 2 MiB; see also `RANGE_PAYLOAD_BYTES_MAX` of the server."""
@@ -33,8 +34,15 @@ class BlockJson(msgspec.Struct, omit_defaults=True):
     transactions: Annotated[
         list[Hex] | None,
         Meta(
-            description="In their order: with transactions=full their bytes, with transactions=hashes their hashes; "
-            "absent with transactions=none."
+            description="In their order, which is by namespace: with transactions=full their bytes, with "
+            "transactions=hashes their hashes; absent with transactions=none. With namespace=N only those of N."
+        ),
+    ] = None
+    namespaces: Annotated[
+        list[NamespaceCountJson] | None,
+        Meta(
+            description="Beside `transactions`: the first so many of these are of the first namespace here, the next "
+            "of the second, and so on to the last. Absent with transactions=none."
         ),
     ] = None
     finality: Annotated[

@@ -52,6 +52,7 @@ async def test_a_block_says_what_its_leaf_says(world: World) -> None:
         "payload_hash": "0x" + block.leaf.payload.hex(),
         "payload_bytes": block.leaf.payload_bytes,
         "transactions": ["0x" + b"second".hex()],
+        "namespaces": [{"namespace": 0, "transactions": 1}],
     }
     assert (
         compute_payload_commitment(encode_payload([make_transaction(DEFAULT_NAMESPACE, b"second")]))
