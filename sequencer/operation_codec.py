@@ -58,7 +58,7 @@ def describe_operation(operation: Operation) -> dict[str, object]:
 def parse_operation(fields: Mapping[str, Any]) -> Operation:
     """Raises `ValueError` that names the field."""
     kind = fields.get("kind")
-    if kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:
         raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(KINDS)}")
     known = _TYPES[kind].__struct_fields__
     for name in fields:
@@ -68,11 +68,16 @@ def parse_operation(fields: Mapping[str, Any]) -> Operation:
     for name in known:
         if name not in fields:
             raise ValueError(f"the field {name!r} is missing")
-        values.append(_parse_hex(name, fields[name]) if name in _BINARY else fields[name])
+        values.append(_parse_hex(name, fields[name]) if name in _BINARY else _parse_plain(fields[name]))
     try:
         return decode_operation(_encode(values))
     except OverflowError:
         raise ValueError("a number in it is too large") from None
+
+
+def _parse_plain(value: object) -> object:
+    """7.0 is the integer 7 in JSON, and some libraries write it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _parse_hex(name: str, value: object) -> bytes:

@@ -94,7 +94,7 @@ def _render_bodies(content: Json) -> str:
         if "description" in body["schema"]:
             parts.append(_render_text(body["schema"]["description"]))
         if "example" in body:
-            parts.append(_render_example(body["example"]))
+            parts.append(f"<pre><code>{escape(_write_example(body['example']))}</code></pre>")
     return "".join(parts)
 
 
@@ -109,8 +109,18 @@ def _render_answer(status: str, answer: Json) -> str:
 
 
 def _render_example(example: Any) -> str:
-    shown = example if isinstance(example, str) else json.dumps(example, indent=2, ensure_ascii=False)
-    return f"<pre><code>{escape(shown)}</code></pre>"
+    return f"<pre><code>{escape(json.dumps(example, indent=2, ensure_ascii=False))}</code></pre>"
+
+
+def _write_example(body: Any) -> str:
+    """A body as it is sent: text, lines or JSON."""
+    match body:
+        case str():
+            return body
+        case list():
+            return "\n".join(map(str, body))
+        case _:
+            return json.dumps(body, ensure_ascii=False)
 
 
 def _render_problems(schemas: Json) -> str:
@@ -228,7 +238,7 @@ def _make_curl(method: str, path: str, operation: Json) -> str:
     if method == "POST":
         for media_type, body in operation["requestBody"]["content"].items():
             if "example" in body:
-                data = body["example"] if isinstance(body["example"], str) else json.dumps(body["example"])
+                data = _write_example(body["example"])
                 words += ["-H", shlex.quote(f"Content-Type: {media_type}"), "--data-binary", shlex.quote(data)]
                 break
     return " ".join(words)

@@ -4,7 +4,7 @@ Submitting is idempotent: what is pending or final already is reported so, and a
 """
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -74,6 +74,10 @@ HASH: Final = PathParameter(
 )
 
 
+def _describe_items(item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": item, "minItems": 1, "maxItems": BATCH_TRANSACTIONS_MAX}
+
+
 def _parse_beneficiary(text: str) -> bytes:
     try:
         return parse_public_key(text)
@@ -108,20 +112,19 @@ _BENEFICIARY: Final = text(
     default=b"",
 )
 _HASHES: Final = flag("hashes", "Whether to name the hash of every transaction of the batch.")
-_LINE: Final = r"""((0x)?([0-9a-fA-F]{2})+|"(0x)?([0-9a-fA-F]{2})+")"""
-_NDJSON_PATTERN: Final = rf"^{_LINE}(\r?\n{_LINE})*\s*$"
 _BATCH_BODIES: Final = (
     Body(
         MSGPACK,
-        f"MessagePack bin objects, one after the other: {BATCH_TRANSACTIONS_MAX} at most, in {BATCH_BYTES_MAX} bytes.",
-        schema={"type": "string", "format": "binary", "minLength": 1, "maxLength": BATCH_BYTES_MAX},
+        f"Each transaction a MessagePack bin object, one after the other without an array around them; "
+        f"{BATCH_BYTES_MAX} bytes at most.",
+        schema=_describe_items({"type": "string", "format": "binary", "minLength": 1}),
     ),
     Body(
         NDJSON,
-        "One transaction a line, in hexadecimal digits with or without 0x, with or without quotation marks; at most "
-        f"{BATCH_BYTES_MAX} bytes and {BATCH_TRANSACTIONS_MAX} lines.",
-        schema={"type": "string", "pattern": _NDJSON_PATTERN, "minLength": 2, "maxLength": BATCH_BYTES_MAX},
-        example="0x616263\n0x646566\n",
+        "One transaction a line, in hexadecimal digits with or without 0x, with or without quotation marks; "
+        f"{BATCH_BYTES_MAX} bytes at most.",
+        schema=_describe_items({"type": "string", "pattern": "^(0x)?([0-9a-fA-F]{2})+$"}),
+        example=["0x616263", "0x646566"],
     ),
 )
 _REFUSALS: Final = (

@@ -137,6 +137,8 @@ async def test_a_node_that_goes_down_takes_no_operation(node: FakeNode) -> None:
     ("change", "said"),
     [
         ({"kind": "mint"}, "it must be one of bond, unbond, unjail, rotate-key"),
+        ({"kind": {}}, "it must be one of bond, unbond, unjail, rotate-key"),
+        ({"kind": ["bond"]}, "it must be one of bond, unbond, unjail, rotate-key"),
         ({"amount": 0}, "no operation"),
         ({"amount": 1.5}, "no operation"),
         ({"amount": 2**64}, "a number in it is too large"),
@@ -155,6 +157,14 @@ async def test_fields_that_cannot_be_are_named(
     body = assert_problem(await client.post("/v1/operations", json=fields), 400, "bad_body")
     assert said in body["detail"]
     assert node.pending_operations() == []
+
+
+async def test_an_integer_may_be_written_with_a_fraction_of_zero(node: FakeNode, client: httpx.AsyncClient) -> None:
+    operation = make_operations(node)["unbond"]
+    fields = describe_operation(operation)
+    response = await client.post("/v1/operations", json=fields | {"amount": float(str(fields["amount"]))})
+    assert response.status_code == 202
+    assert node.pending_operations() == [operation]
 
 
 async def test_a_missing_field_is_named(node: FakeNode, client: httpx.AsyncClient) -> None:
