@@ -1,25 +1,23 @@
 """`sequencer verify`: what is final, proven with a network file and nothing else."""
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sequencer.cli.output import OutputFormat, OutputOption, print_json, print_rows, talk
+from sequencer.cli.output import OutputFormat, OutputOption, print_json, talk
 from sequencer.cli.status import DEFAULT_HOME, resolve_urls
 from sequencer.failures import CommandError, ExitCode
 
 if TYPE_CHECKING:
     from sequencer.anchor import Anchor
     from sequencer.light.bundle import Bundle
-    from sequencer.light.examination import Proven, ProvenBlock
+    from sequencer.light.examination import Proven
     from sequencer.light.questions import Question
     from sequencer.network_config import NetworkConfig
 
-HASH_DIGITS = 64
-BLOCKS_SHOWN_MAX = 20
-"""Rows of a table; the JSON has all."""
+NAMESPACE_MAX = 2**32 - 1
+"""Kept here because `--help` should not have to load what payloads are."""
 
 
 def verify(
@@ -42,6 +40,24 @@ def verify(
         str | None,
         typer.Option(help="Prove that this block is final: height, hash or latest.", show_default="latest"),
     ] = None,
+    transaction: Annotated[
+        str | None, typer.Option(metavar="HASH", help="Prove that this transaction is final.", show_default="none")
+    ] = None,
+    namespace: Annotated[
+        int | None,
+        typer.Option(
+            help="Prove what all transactions of this namespace are in some blocks.",
+            min=0,
+            max=NAMESPACE_MAX,
+            show_default="none",
+        ),
+    ] = None,
+    from_: Annotated[
+        int | None, typer.Option("--from", help="Height of the first of these blocks.", min=1, show_default="none")
+    ] = None,
+    to: Annotated[
+        int | None, typer.Option("--to", help="Height of the last of them.", min=1, show_default="the first")
+    ] = None,
     url: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,15 +79,21 @@ def verify(
 ) -> None:
     """Prove what is final, and believe no node: only the network file, or a checkpoint of its chain.
 
-    Follows the stake tables from epoch to epoch and checks every certificate. Ends with 0 when it is proven, with 1
-    when what was presented is wrong, with 3 when there is nothing (yet) to prove it with, with 4 when no node can be
-    reached.
-    """
-    from sequencer.light.errors import ProofError
+    Follows the stake tables from epoch to epoch and checks every certificate on the way.
 
-    if file is not None and block is not None:
-        raise CommandError("a saved proof answers the question it was made for: leave out --block", ExitCode.USAGE)
-    question, trusted = _parse_question(block), _parse_checkpoint(checkpoint)
+    Ends with 0 when it is proven, 1 when what was presented is wrong, 3 when nothing proves it (yet), 4 without a node.
+    """
+    from sequencer.cli.verified import describe_proven, show_proven
+    from sequencer.cli.verify_question import read_question
+    from sequencer.light.errors import ProofError
+    from sequencer.light.questions import LatestBlock
+
+    question, trusted = read_question(block, transaction, namespace, from_, to), _parse_checkpoint(checkpoint)
+    if file is not None and question != LatestBlock():
+        raise CommandError(
+            "a saved proof answers the question that it was made for: leave out --block, --transaction, --namespace",
+            ExitCode.USAGE,
+        )
     config = _load_network(network, home)
     try:
         if file is None:
@@ -89,9 +111,9 @@ def verify(
     if save is not None:
         _save(bundle, save)
     if output is OutputFormat.JSON:
-        print_json(_describe(proven, config))
+        print_json(describe_proven(proven, config))
     else:
-        _show(proven, config)
+        show_proven(proven, config)
 
 
 def _load_network(network: Path | None, home: Path | None) -> "NetworkConfig":
@@ -115,22 +137,6 @@ def _parse_checkpoint(text: str) -> "Anchor | None":
         return parse_anchor(text)
     except ValueError as error:
         raise CommandError(f"--checkpoint: {error}", ExitCode.USAGE) from error
-
-
-def _parse_question(block: str | None) -> "Question":
-    from consensus.types import Commitment, Height
-    from sequencer.light.questions import HEIGHT_MAX, BlockAt, BlockNamed, LatestBlock
-
-    if block is None or block == "latest":
-        return LatestBlock()
-    if block.isascii() and block.isdigit() and len(block) < HASH_DIGITS and 0 < int(block) <= HEIGHT_MAX:
-        return BlockAt(Height(int(block)))
-    if block == "0":
-        raise CommandError("the block at height 0 needs no proof: it follows from the network file", ExitCode.USAGE)
-    digits = block.removeprefix("0x").lower()
-    if len(digits) != HASH_DIGITS or set(digits) - set("0123456789abcdef"):
-        raise CommandError(f'--block: "{block}" is none of: a height, {HASH_DIGITS} hex digits, latest', ExitCode.USAGE)
-    return BlockNamed(Commitment(bytes.fromhex(digits)))
 
 
 def _collect(
@@ -188,63 +194,3 @@ def _advise(file: Path | None) -> str:
     if file is not None:
         return "The file is damaged, was made for another network, or somebody lies"
     return "Either the node lies, or it is not of the network in your network file: ask another one"
-
-
-def _describe(proven: "Proven", config: "NetworkConfig") -> dict[str, Any]:
-    from sequencer.light.questions import describe_question
-
-    return {
-        "outcome": "proven",
-        "proven": describe_question(proven.question),
-        "network": config.name,
-        "network_id": "0x" + proven.network_id.hex(),
-        "trusted": "genesis" if proven.trusted is None else str(proven.trusted),
-        "epochs_followed": proven.epochs_followed,
-        "certificates_verified": proven.epochs_followed + len(proven.blocks),
-        "blocks": list(map(_describe_block, proven.blocks)),
-        "checkpoint": None if proven.checkpoint is None else str(proven.checkpoint),
-    }
-
-
-def _describe_block(block: "ProvenBlock") -> dict[str, Any]:
-    leaf = block.leaf
-    return {
-        "height": leaf.height,
-        "hash": "0x" + block.hash.hex(),
-        "epoch": leaf.epoch,
-        "view": leaf.view,
-        "timestamp_ms": leaf.timestamp_ms,
-        "certified_height": block.certified.height,
-        "stake": block.signed.stake,
-        "threshold": block.signed.threshold,
-        "total_stake": block.signed.total,
-    }
-
-
-def _show(proven: "Proven", config: "NetworkConfig") -> None:
-    from sequencer.light.questions import describe_question
-
-    anchor, epochs = proven.trusted, proven.epochs_followed
-    trusted = "the network file alone" if anchor is None else f"that 0x{anchor.leaf.hex()} ended epoch {anchor.epoch}"
-    rows: list[tuple[str, str]] = [
-        ("proven", describe_question(proven.question)),
-        ("network", f"{config.name}, 0x{proven.network_id.hex()}"),
-        ("trusted", trusted),
-        ("epochs", f"{epochs} followed, each ended by a quorum of its own stake table" if epochs else "none to follow"),
-    ]
-    rows += [(f"block {block.leaf.height}", _tell(block)) for block in proven.blocks[:BLOCKS_SHOWN_MAX]]
-    if proven.checkpoint is not None:
-        rows.append(("checkpoint", str(proven.checkpoint)))
-    print_rows(("what", "how"), rows)
-    if proven.checkpoint is not None:
-        talk(f"go on from here the next time with: --checkpoint {proven.checkpoint}")
-
-
-def _tell(block: "ProvenBlock") -> str:
-    leaf, signed = block.leaf, block.signed
-    proposed = datetime.fromtimestamp(leaf.timestamp_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds")
-    via = "" if block.certified is leaf else f" over the block at height {block.certified.height}"
-    return (
-        f"0x{block.hash.hex()}, epoch {leaf.epoch}, view {leaf.view}, proposed {proposed}; certificate of "
-        f"{signed.stake} of {signed.total} stake ({signed.threshold} needed){via}"
-    )

@@ -13,8 +13,9 @@ from consensus.context import EpochContext
 from consensus.types import COMMITMENT_BYTES, NetworkId, WireCommitment, WireEpoch
 from sequencer.anchor import Anchor
 from sequencer.light.errors import ProofError
-from sequencer.light.examination import Examination, Proven
+from sequencer.light.examination import Examination, Proven, TransactionPlace
 from sequencer.light.finality import Finality
+from sequencer.light.payload_proof import PayloadProof
 from sequencer.light.questions import RANGE_HEIGHTS_MAX, Question
 
 BUNDLE_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -30,9 +31,11 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
 
 
 class BlockProof(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Why a block is final."""
+    """Why a block is final, and what its payload has: a transaction at a place, or all of a namespace."""
 
     finality: Finality
+    proof: PayloadProof | None = None
+    place: TransactionPlace | None = None
 
 
 class Bundle(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -85,7 +88,7 @@ def verify_bundle(bundle: Bundle, network: EpochContext, trusted: Anchor | None)
     for block in bundle.blocks:
         while pending and (not examination.has_begun or examination.epoch < block.finality.leaves[0].epoch):
             examination.take_snapshot(pending.pop())
-        examination.take_block(block.finality)
+        examination.take_block(block.finality, block.proof, block.place)
     while pending:
         examination.take_snapshot(pending.pop())
     return examination.conclude()

@@ -2,14 +2,33 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from consensus.context import EpochContext
 from consensus.leaf import Leaf, compute_leaf_commitment
-from consensus.types import Commitment, Epoch, NetworkId
+from consensus.types import Commitment, Epoch, NetworkId, WireCount
 from sequencer.anchor import Anchor
 from sequencer.light.errors import ProofError
 from sequencer.light.finality import Finality, Signed, compute_signed
 from sequencer.light.light_client import LightClient
-from sequencer.light.questions import BlockAt, BlockNamed, LatestBlock, Question
+from sequencer.light.payload_proof import PayloadProof, verify_namespace, verify_transaction
+from sequencer.light.questions import (
+    BlockAt,
+    BlockNamed,
+    LatestBlock,
+    NamespaceRange,
+    Question,
+    TransactionIn,
+    WireNamespace,
+)
+from sequencer.payload import compute_transaction_hash
+
+
+class TransactionPlace(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Where a transaction stands in its block: `position` counts from 0 among those of its namespace."""
+
+    namespace: WireNamespace
+    position: WireCount
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +41,10 @@ class ProvenBlock:
     """Of the FC that shows it."""
     certified: Leaf
     """The leaf which that FC is about: its own, or one above."""
+    namespace: int | None = None
+    """Of `transactions`; None where nothing of the payload was asked for."""
+    transactions: tuple[bytes, ...] = ()
+    """The one that was asked for, or all of the namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +102,21 @@ class Examination:
             self._client.begin(self.trusted, encoded)
             self._has_begun = True
 
-    def take_block(self, finality: Finality) -> None:
-        """R6: a final block of the epoch in which it stands, above those before."""
+    def take_block(
+        self, finality: Finality, proof: PayloadProof | None = None, place: TransactionPlace | None = None
+    ) -> None:
+        """R6: a final block of the epoch in which it stands, above those before, and what its payload has (P3)."""
         if not self._has_begun:
             raise ProofError("T5", "no_checkpoint", "the snapshot of the checkpoint is missing")
         leaf = self._client.verify(finality)
         if self._blocks and leaf.height <= self._blocks[-1].leaf.height:
             raise ProofError("R6", "not_asked_for", f"the block at height {leaf.height} comes again or too late")
         signed = compute_signed(self._client.context, finality.fc)
-        self._blocks.append(ProvenBlock(leaf, compute_leaf_commitment(leaf), signed, finality.leaves[-1]))
+        namespace, transactions = _read_payload(self.question, leaf, proof, place)
+        certified = finality.leaves[-1]
+        self._blocks.append(
+            ProvenBlock(leaf, compute_leaf_commitment(leaf), signed, certified, namespace, tuple(transactions))
+        )
 
     def conclude(self) -> Proven:
         """The answer, when all that was taken is what the question asks for."""
@@ -105,15 +134,35 @@ class Examination:
         )
 
 
-def _check_answer(question: Question, blocks: list[ProvenBlock]) -> None:
-    if len(blocks) != 1:
-        raise ProofError("R6", "not_asked_for", f"{len(blocks)} blocks answer a question about one")
+def _read_payload(
+    question: Question, leaf: Leaf, proof: PayloadProof | None, place: TransactionPlace | None
+) -> tuple[int | None, list[bytes]]:
+    """Namespace and transactions, as far as the question is about them."""
     match question:
-        case LatestBlock():
-            pass
+        case TransactionIn(hash=hash_) if proof is not None and place is not None:
+            data = verify_transaction(leaf.payload, leaf.payload_bytes, place.namespace, place.position, proof)
+            if compute_transaction_hash(place.namespace, data) != hash_:
+                raise ProofError("P3", "another_transaction", "the proof is of another transaction of this block")
+            return place.namespace, [data]
+        case NamespaceRange(namespace=namespace) if proof is not None and place is None:
+            return namespace, verify_namespace(leaf.payload, leaf.payload_bytes, namespace, proof)
+        case LatestBlock() | BlockAt() | BlockNamed() if proof is None and place is None:
+            return None, []
+        case _:
+            raise ProofError("P3", "not_asked_for", "the proof of what the payload has is missing, or is not asked for")
+
+
+def _check_answer(question: Question, blocks: list[ProvenBlock]) -> None:
+    heights = [block.leaf.height for block in blocks]
+    match question:
+        case NamespaceRange(first=first, last=last):
+            is_answered = heights == list(range(first, last + 1))
         case BlockAt(height=height):
-            if blocks[0].leaf.height != height:
-                raise ProofError("R6", "not_asked_for", f"the block at height {blocks[0].leaf.height}, not {height}")
+            is_answered = heights == [height]
         case BlockNamed(hash=hash_):
-            if blocks[0].hash != hash_:
-                raise ProofError("R6", "not_asked_for", f"the block 0x{blocks[0].hash.hex()}, and not the one named")
+            is_answered = [block.hash for block in blocks] == [hash_]
+        case LatestBlock() | TransactionIn():
+            is_answered = len(blocks) == 1
+    if not is_answered:
+        shown = ", ".join(map(str, heights[:5])) + ", …" * (len(heights) > 5)
+        raise ProofError("R6", "not_asked_for", f"the blocks at heights {shown or 'none'} are not those asked for")

@@ -28,6 +28,11 @@ def test_t5_what_a_devnet_has_decided_is_proven_with_its_network_file_alone(tmp_
         further = run("verify", "--home", str(home), "--checkpoint", told["checkpoint"])
         assert further.returncode == 0, further.stderr
         assert run("verify", "--home", str(home), "--block", "1000000").returncode == 3
+        submitted = run("tx", "submit", "0xabcdef", "--url", url, "--wait", "finalized", "-o", "json")
+        name = json.loads(submitted.stdout)["hash"]
+        included = run("verify", "--home", str(home), "--transaction", name, "-o", "json")
+        assert included.returncode == 0, included.stderr
+        assert json.loads(included.stdout)["blocks"][0]["transactions"] == ["0xabcdef"]
         end(process)
 
     network = str(home / "network.toml")

@@ -3,9 +3,15 @@
 from collections.abc import Callable
 
 import httpx
+import msgspec
 
+from consensus.leaf import Block
+from sequencer.api.encoding import to_hex
 from sequencer.light.finality import encode_finality
+from sequencer.light.payload_proof import prove_namespace, prove_transaction, write_proof
 from sequencer.light.source import NodeSource
+from sequencer.payload import decode_payload, get_namespace
+from sequencer.schema.namespaces import NamespaceJson, TransactionProofJson
 from tests.node.signed_chain import SignedChain
 
 URL = "http://node"
@@ -27,8 +33,9 @@ class LightNode:
         self.asked.append(path)
         content = self.bend[path]() if path in self.bend else self._tell(path)
         if content is None:
-            return httpx.Response(404, json={"code": "block_not_found", "detail": f"Nothing at {path}."})
-        return httpx.Response(200, content=content)
+            problem = msgspec.json.encode({"code": "block_not_found", "detail": f"Nothing at {path}."})
+            return httpx.Response(404, stream=httpx.ByteStream(problem))
+        return httpx.Response(200, stream=httpx.ByteStream(content))
 
     def _tell(self, path: str) -> bytes | None:
         chain = self.chain
@@ -40,8 +47,55 @@ class LightNode:
             case ["blocks", block_id, "finality"]:
                 height = self._find(block_id)
                 return None if height is None else encode_finality(chain.finality(height))
+            case ["blocks", block_id, "namespaces", namespace]:
+                found = self._find(block_id)
+                return None if found is None else self.tell_namespace(found, int(namespace))
+            case ["transactions", name, "proof"]:
+                return self._find_transaction(bytes.fromhex(name))
             case _:
                 return None
+
+    def tell_namespace(self, height: int, namespace: int, *, proven: int | None = None) -> bytes:
+        """`proven` is the namespace that the proof is about, when it is not this one."""
+        block = self.chain.blocks[height]
+        transactions, proof = prove_namespace(block.payload, namespace if proven is None else proven)
+        answer = NamespaceJson(
+            height=height,
+            hash=to_hex(block.commitment),
+            payload_hash=to_hex(block.leaf.payload),
+            payload_bytes=block.leaf.payload_bytes,
+            namespace=namespace,
+            transactions=list(map(to_hex, transactions)),
+            proof=write_proof(proof),
+        )
+        return msgspec.json.encode(answer)
+
+    def _find_transaction(self, name: bytes) -> bytes | None:
+        for block in self.chain.blocks:
+            payload = decode_payload(block.payload)
+            if name in payload.hash_set:
+                return self.tell_transaction(block, payload.hashes.index(name))
+        return None
+
+    def tell_transaction(self, block: Block, position: int, *, namespace: int | None = None) -> bytes:
+        """`namespace` is what is said of it, when that is not true."""
+        payload = decode_payload(block.payload)
+        true = get_namespace(payload.transactions[position])
+        within = position - payload.namespaces[true].start
+        data, proof = prove_transaction(block.payload, true, within)
+        answer = TransactionProofJson(
+            hash=to_hex(payload.hashes[position]),
+            namespace=true if namespace is None else namespace,
+            transaction=to_hex(data),
+            height=block.leaf.height,
+            block=to_hex(block.commitment),
+            payload_hash=to_hex(block.leaf.payload),
+            payload_bytes=block.leaf.payload_bytes,
+            position=position,
+            position_in_namespace=within,
+            proof=write_proof(proof),
+        )
+        return msgspec.json.encode(answer)
 
     def _find(self, block_id: str) -> int | None:
         blocks = self.chain.blocks

@@ -4,6 +4,7 @@ What is in it follows the rules and is signed as nodes would sign it, so verific
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -22,7 +23,7 @@ from consensus.messages import Snapshot, encode
 from consensus.operations import Bond, Operation, Unbond, prove_possession, sign_operation
 from consensus.signatures import Domain, Signer, make_statement
 from consensus.signatures.ed25519 import Ed25519
-from consensus.types import Commitment, ValidatorId, View
+from consensus.types import Commitment, NetworkId, ValidatorId, View
 from sequencer.light.finality import Finality
 from sequencer.network_config import (
     AccountConfig,
@@ -39,7 +40,10 @@ STAKE = 10
 class SignedChain:
     """Grows block by block; `blocks[h]` has height h, genesis included. Everybody who is in the table signs."""
 
-    def __init__(self, validators: int = 4, *, seed: int = 1, name: str = "light") -> None:
+    def __init__(
+        self, validators: int = 4, *, seed: int = 1, name: str = "light", network_id: NetworkId | None = None
+    ) -> None:
+        """With a `network_id` they sign in the name of another network, whose keys they do not have."""
         self.signers = [Signer(Ed25519(), bytes([seed, number]) * 16) for number in range(validators)]
         self.staker = Signer(Ed25519(), bytes([seed, 255]) * 16)
         self.network = NetworkConfig(
@@ -53,7 +57,8 @@ class SignedChain:
                 for i, signer in enumerate(self.signers)
             ),
         )
-        self.contexts = [self.network.context()]
+        context = self.network.context()
+        self.contexts = [context if network_id is None else replace(context, network_id=network_id)]
         """By epoch."""
         self.blocks = [self.contexts[0].genesis]
         self.snapshots: list[bytes] = []

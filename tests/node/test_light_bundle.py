@@ -19,21 +19,33 @@ from sequencer.failures import CommandError, ExitCode
 from sequencer.light.bundle import BlockProof, Bundle, decode_bundle, encode_bundle, verify_bundle
 from sequencer.light.collecting import FINALITY_BYTES_MAX, collect
 from sequencer.light.errors import ProofError
-from sequencer.light.examination import Proven
+from sequencer.light.examination import Proven, TransactionPlace
 from sequencer.light.finality import Finality, encode_finality
-from sequencer.light.questions import BlockAt, BlockNamed, LatestBlock, Question
+from sequencer.light.questions import BlockAt, BlockNamed, LatestBlock, NamespaceRange, Question, TransactionIn
+from sequencer.payload import compute_transaction_hash, encode_payload, make_transaction
 from tests.node.light_node import URL, LightNode
 from tests.node.signed_chain import EPOCH_BLOCKS, SignedChain
 
 HEIGHT = 2 * EPOCH_BLOCKS + 1
+BARE = 5
 
 
 def make_chain() -> SignedChain:
-    """In its third epoch, whose stake table is another one than the network file's."""
+    """In its third epoch, whose stake table is another one than the network file's. Every block has three transactions
+    of namespace 7 and one of namespace 9, but for the fifth, which has none.
+    """
     chain = SignedChain()
-    chain.extend(b"one", operations=[chain.bond(4, 40), chain.unbond(0)])
-    chain.extend(*[b"more"] * (2 * EPOCH_BLOCKS + 1))
+    chain.extend(make_payload(1), operations=[chain.bond(4, 40), chain.unbond(0)])
+    chain.extend(*[make_payload(height) if height != BARE else b"" for height in range(2, 2 * EPOCH_BLOCKS + 3)])
     return chain
+
+
+def list_sevens(height: int) -> list[bytes]:
+    return [b"%d in %d" % (number, height) + bytes(2000) for number in range(3)]
+
+
+def make_payload(height: int) -> bytes:
+    return encode_payload([*(make_transaction(7, data) for data in list_sevens(height)), make_transaction(9, b"nine")])
 
 
 CHAIN = make_chain()
@@ -75,6 +87,27 @@ def test_a_block_is_proven_by_height_and_by_hash(node: LightNode, height: int) -
         assert proven.blocks[0].hash == commitment
         assert len(bundle.snapshots) == (height - 1) // EPOCH_BLOCKS
         assert verify_bundle(bundle, NETWORK, None) == proven
+
+
+def test_a_transaction_is_proven_with_its_place(node: LightNode) -> None:
+    data = list_sevens(HEIGHT)[1]
+    question = TransactionIn(Commitment(compute_transaction_hash(7, data)))
+    bundle, proven = gather(node, question)
+    (block,) = proven.blocks
+    assert (block.leaf.height, block.namespace, block.transactions) == (HEIGHT, 7, (data,))
+    assert bundle.blocks[0].place == TransactionPlace(7, 1)
+    assert verify_bundle(decode_bundle(encode_bundle(bundle)), NETWORK, None) == proven
+
+
+def test_a_namespace_is_proven_block_by_block_over_epochs(node: LightNode) -> None:
+    """Where it has nothing, that is proven too."""
+    bundle, proven = gather(node, NamespaceRange(7, Height(2), Height(HEIGHT)))
+    found = {block.leaf.height: list(block.transactions) for block in proven.blocks}
+    assert found == {height: list_sevens(height) if height != BARE else [] for height in range(2, HEIGHT + 1)}
+    assert proven.epochs_followed == 2
+    assert verify_bundle(decode_bundle(encode_bundle(bundle)), NETWORK, None) == proven
+    absent = gather(node, NamespaceRange(8, Height(1), Height(1)))[1]
+    assert (absent.blocks[0].namespace, absent.blocks[0].transactions) == (8, ())
 
 
 def test_from_a_checkpoint_no_earlier_epoch_is_asked_for(node: LightNode) -> None:
@@ -155,6 +188,80 @@ def test_a_node_that_lies_is_found_out(node: LightNode, lie: str) -> None:
     assert (caught.value.rule, caught.value.reason) == (rule, reason)
 
 
+NAME = compute_transaction_hash(7, list_sevens(HEIGHT)[0])
+PROOF = f"/v1/transactions/{NAME.hex()}/proof"
+SEVENS = f"/v1/blocks/{HEIGHT}/namespaces/7"
+TRUE = LightNode(CHAIN)
+PAYLOAD_LIES: dict[str, tuple[Question, str, Callable[[], bytes], str, str]] = {
+    "the transaction beside it": (
+        TransactionIn(Commitment(NAME)),
+        PROOF,
+        lambda: TRUE.tell_transaction(CHAIN.blocks[HEIGHT], 1),
+        "P3",
+        "another_transaction",
+    ),
+    "a transaction of another block": (
+        TransactionIn(Commitment(NAME)),
+        PROOF,
+        lambda: TRUE.tell_transaction(CHAIN.blocks[HEIGHT - 1], 0),
+        "P3",
+        "another_transaction",
+    ),
+    "a place in a namespace that is not there": (
+        TransactionIn(Commitment(NAME)),
+        PROOF,
+        lambda: TRUE.tell_transaction(CHAIN.blocks[HEIGHT], 0, namespace=8),
+        "P4",
+        "absent",
+    ),
+    "a proof of absence in place of one of inclusion": (
+        NamespaceRange(7, Height(HEIGHT), Height(HEIGHT)),
+        SEVENS,
+        lambda: TRUE.tell_namespace(HEIGHT, 7, proven=8),
+        "P3",
+        "incomplete",
+    ),
+    "the same namespace of another block": (
+        NamespaceRange(7, Height(HEIGHT), Height(HEIGHT)),
+        SEVENS,
+        lambda: TRUE.tell_namespace(HEIGHT - 1, 7),
+        "P3",
+        "bad_payload_proof",
+    ),
+    "an empty block in place of one with transactions": (
+        NamespaceRange(7, Height(HEIGHT), Height(HEIGHT)),
+        SEVENS,
+        lambda: TRUE.tell_namespace(BARE, 7),
+        "P3",
+        "bad_payload_proof",
+    ),
+    "no proof": (NamespaceRange(7, Height(HEIGHT), Height(HEIGHT)), SEVENS, lambda: b"{}", "P4", "malformed"),
+}
+
+
+@pytest.mark.parametrize("lie", PAYLOAD_LIES)
+def test_a_node_that_lies_about_a_payload_is_found_out(node: LightNode, lie: str) -> None:
+    question, path, answer, rule, reason = PAYLOAD_LIES[lie]
+    node.bend[path] = answer
+    with pytest.raises(ProofError) as caught:
+        gather(node, question)
+    assert (caught.value.rule, caught.value.reason) == (rule, reason)
+
+
+def test_no_block_of_a_range_can_be_left_out(node: LightNode) -> None:
+    bundle, _ = gather(node, NamespaceRange(7, Height(1), Height(3)))
+    first, second, third = bundle.blocks
+    for blocks in ((first, third), (first, second), (), (second, third), (first, first, third), (third, second, first)):
+        with pytest.raises(ProofError, match="not_asked_for"):
+            verify_bundle(msgspec.structs.replace(bundle, blocks=blocks), NETWORK, None)
+    bare = BlockProof(first.finality)
+    with pytest.raises(ProofError, match="not_asked_for"):
+        verify_bundle(msgspec.structs.replace(bundle, blocks=(bare, second, third)), NETWORK, None)
+    spare = msgspec.structs.replace(bundle, question=BlockAt(Height(1)), blocks=(first,))
+    with pytest.raises(ProofError, match="not_asked_for"):
+        verify_bundle(spare, NETWORK, None)
+
+
 def test_a_bundle_is_worth_what_its_reader_trusts(node: LightNode) -> None:
     """Whoever makes one cannot bring the trust along: neither another network nor a checkpoint of its own."""
     bundle, _ = gather(node, LatestBlock())
@@ -186,7 +293,7 @@ def test_a_bundle_holds_what_its_question_asks_for_and_nothing_else(node: LightN
         verify_bundle(twice, NETWORK, CHECKPOINT)
 
 
-WHOLE = encode_bundle(gather(LightNode(CHAIN), BlockAt(Height(HEIGHT)))[0])
+WHOLE = encode_bundle(gather(LightNode(CHAIN), TransactionIn(Commitment(NAME)))[0])
 
 
 @settings(max_examples=500)
@@ -202,6 +309,14 @@ def test_no_byte_of_a_bundle_can_be_another_one(position: int, difference: int) 
 def test_no_part_of_a_bundle_is_a_bundle(length: int) -> None:
     with pytest.raises(ProofError, match="P4"):
         decode_bundle(WHOLE[:length])
+
+
+def test_p4_a_bundle_has_one_form() -> None:
+    assert WHOLE[:1] == b"\x96"
+    with pytest.raises(ProofError, match="non_canonical"):
+        decode_bundle(b"\xdc\x00\x06" + WHOLE[1:])
+    with pytest.raises(ProofError, match="P4"):
+        decode_bundle(WHOLE + b"\x00")
 
 
 @given(st.binary(max_size=200))
@@ -245,6 +360,17 @@ def test_the_command_says_what_is_proven_and_where_to_go_on(run: Callable[..., R
     assert run(str(file), "--checkpoint", anchor).exit_code == 0
 
 
+def test_the_command_shows_transactions(run: Callable[..., Result]) -> None:
+    told = json.loads(run("--transaction", NAME.hex(), "-o", "json").stdout)
+    assert told["blocks"][0]["transactions"] == ["0x" + list_sevens(HEIGHT)[0].hex()]
+    assert f"in block {HEIGHT}, 2006 bytes of namespace 7" in run("--transaction", "0x" + NAME.hex()).output
+    told = json.loads(run("--namespace", "7", "--from", str(BARE - 1), "--to", str(BARE), "-o", "json").stdout)
+    assert [len(block["transactions"]) for block in told["blocks"]] == [3, 0]
+    assert "9 of namespace 9" not in run("--namespace", "9", "--from", "1", "--to", "3").output
+    assert "3 of namespace 9, 12 bytes" in run("--namespace", "9", "--from", "1", "--to", "3").output
+    assert get_error(run("--transaction", "ab" * 32)).exit_code is ExitCode.INCONCLUSIVE
+
+
 def test_the_command_tells_a_lie_from_a_lack(run: Callable[..., Result], node: LightNode) -> None:
     lack = run("--block", "99", "-o", "json")
     assert get_error(lack).exit_code is ExitCode.INCONCLUSIVE
@@ -260,7 +386,19 @@ def test_the_command_tells_a_lie_from_a_lack(run: Callable[..., Result], node: L
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--block", "x"), ("--block", "0"), ("--block", "-1"), ("--checkpoint", "x"), ("proof", "--block", "3")],
+    [
+        ("--block", "x"),
+        ("--block", "0"),
+        ("--block", "-1"),
+        ("--checkpoint", "x"),
+        ("proof", "--block", "3"),
+        ("--transaction", "ab"),
+        ("--namespace", "7"),
+        ("--from", "7"),
+        ("--namespace", "7", "--from", "3", "--to", "2"),
+        ("--namespace", "7", "--from", "1", "--to", "99999"),
+        ("--namespace", "7", "--from", "1", "--block", "2"),
+    ],
 )
 def test_what_is_typed_wrongly_is_said_before_anybody_is_asked(
     run: Callable[..., Result], node: LightNode, arguments: tuple[str, ...]

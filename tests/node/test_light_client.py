@@ -208,6 +208,13 @@ def strangers_epoch(_chain: SignedChain) -> bytes:
     return stranger.snapshots[1]
 
 
+def impostors(chain: SignedChain) -> SignedChain:
+    """A chain that is right in itself and signed for this network, by people who have no stake in it."""
+    stranger = SignedChain(seed=7, network_id=chain.context.network_id)
+    stranger.extend(*[b"more"] * 2 * EPOCH_BLOCKS)
+    return stranger
+
+
 def too_few(chain: SignedChain) -> bytes:
     last = chain.blocks[2 * EPOCH_BLOCKS]
     return bend_snapshot(chain.snapshots[1], proof=EpochProof(chain.make_fc(last, voters=(0, 1)), ()))
@@ -223,6 +230,7 @@ EPOCH_LIES: dict[str, tuple[Callable[[SignedChain], bytes], str, str]] = {
     "an epoch that is to come": (lambda chain: chain.snapshots[2], "T1", "wrong_epoch"),
     "another table": (lambda chain: richer(chain, 1), "T5", "bad_snapshot"),
     "strangers": (strangers_epoch, "P2", "bad_signature"),
+    "impostors with a stake table of their own": (lambda chain: impostors(chain).snapshots[1], "P2", "bad_signature"),
     "a quorum minus one": (too_few, "P2", "no_quorum"),
     "a cut path of closing leaves": (cut_closing_path, "T5", "bad_snapshot"),
     "another last leaf": (
