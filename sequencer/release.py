@@ -98,7 +98,9 @@ class Release:
                 if proof is not None:
                     self._transport.send(to, encode(EpochEnd(epoch, proof)))
             case EnteredView(view, leader, timed_out):
-                self._metrics.on_entered_view(view, timed_out=timed_out, now=trio.current_time(), leader=leader)
+                ended = self._history.get_current()
+                led_by = None if ended is None else ended.leader
+                self._metrics.on_entered_view(view, timed_out=timed_out, now=trio.current_time(), led_by=led_by)
                 self._history.on_entered(view, leader, timed_out=timed_out)
                 certified = self._member.replica.high_block
                 if certified is not None:

@@ -25,7 +25,7 @@ _DIGEST_BYTES: Final = 6
 """Of a commitment: as many as a float holds exactly."""
 
 UNKNOWN: Final = "unknown"
-"""Leader of a view that this node entered before it had the block that tells."""
+"""Leader of a view that ended before this node had the block that tells."""
 
 VIEW: Final = Entry(
     "sequencer_view",
@@ -175,7 +175,6 @@ class Progress(Collector):
         self._roster = roster
         self._wall = wall
         self._view: View | None = None
-        self._leader: ValidatorId | None = None
         self._entered_at: float | None = None
         self._open: dict[Commitment, _Open] = {}
         self._in_view: _Open | None = None
@@ -207,20 +206,20 @@ class Progress(Collector):
         self._checkpoint_digest = CHECKPOINT_DIGEST.gauge(registry)
         registry.register(self)
 
-    def on_entered_view(self, view: View, *, timed_out: bool, now: float, leader: ValidatorId | None = None) -> None:
-        """R1. `timed_out`: the view before ended by a TC. `leader`: of the view that is entered, if that is known."""
+    def on_entered_view(self, view: View, *, timed_out: bool, now: float, led_by: ValidatorId | None = None) -> None:
+        """R1. `timed_out`: the view before ended by a TC. `led_by`: leader of that view, if it is known by now."""
         self.view.set(view)
         (self.views_timed_out if timed_out else self.views_certified).inc()
         if self._entered_at is not None:
             self.view_seconds.observe(now - self._entered_at)
         if self._view is not None and view == self._view + 1:
-            self._led.setdefault(self._leader, [0, 0])[timed_out] += 1
+            self._led.setdefault(led_by, [0, 0])[timed_out] += 1
             if self._in_view is not None and not timed_out:
                 self._in_view.certified_at = now
                 self.quorum_seconds.observe(now - self._in_view.seen_at)
         elif self._view is not None and view > self._view + 1:
             self.views_unseen.inc(view - self._view - 1)
-        self._view, self._leader, self._entered_at, self._in_view = view, leader, now, None
+        self._view, self._entered_at, self._in_view = view, now, None
 
     def on_proposal(self, leaf: Commitment, now: float) -> None:
         """This node made a proposal or received a valid one; the first call per leaf counts."""

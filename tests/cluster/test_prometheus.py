@@ -49,9 +49,9 @@ class Story(NamedTuple):
     killed: str
 
 
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    folder = tmp_path_factory.mktemp("monitored")
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Story]:
+    folder = tmp_path
     base_port = find_base_port(len(STAKES) + 1)
     plan = HomePlan(
         stakes=STAKES,
@@ -117,7 +117,16 @@ def read_rules(story: Story) -> list[dict[str, Any]]:
 
 
 @pytest.mark.cluster
-def test_alerts_fire_for_what_happens_and_for_nothing_else(story: Story) -> None:
+def test_alerts_fire_and_every_query_answers(story: Story) -> None:
+    """One test, so that nobody tells the story twice, on two workers."""
+    check_alerts(story)
+    check_rules(story)
+    check_panels(story)
+    check_faults(story)
+
+
+def check_alerts(story: Story) -> None:
+    """They fire for what happens, and for nothing else."""
     fired = story.prometheus.firing()
     about = {alert: {subject for name, subject in fired if name == alert} for alert, _ in fired}
     assert about.keys() == {
@@ -136,9 +145,8 @@ def test_alerts_fire_for_what_happens_and_for_nothing_else(story: Story) -> None
     assert about["NodeDown"] >= {story.primary, story.killed}
 
 
-@pytest.mark.cluster
-def test_every_rule_is_evaluated_and_has_something_to_go_by(story: Story) -> None:
-    """Of an alert that has not fired, what it compares is there."""
+def check_rules(story: Story) -> None:
+    """Every one is evaluated and has something to go by. Of an alert that has not fired, what it compares is there."""
     evaluated = [rule for group in story.prometheus.get("rules")["groups"] for rule in group["rules"]]
     rules = read_rules(story)
     assert len(evaluated) == len(rules) > 20
@@ -150,8 +158,7 @@ def test_every_rule_is_evaluated_and_has_something_to_go_by(story: Story) -> Non
         assert story.prometheus.query_range(record), record
 
 
-@pytest.mark.cluster
-def test_every_panel_shows_something(story: Story) -> None:
+def check_panels(story: Story) -> None:
     """The queries of all dashboards, their variables and their annotations, as Grafana sends them."""
     asked = 0
     for file in sorted((story.folder / DASHBOARDS).glob("*.json")):
@@ -169,8 +176,8 @@ def test_every_panel_shows_something(story: Story) -> None:
     assert networks == [DEVNET_NAME]
 
 
-@pytest.mark.cluster
-def test_a_fault_is_marked_from_its_beginning(story: Story) -> None:
+def check_faults(story: Story) -> None:
+    """The fault is marked from its beginning."""
     ((_, values),) = story.prometheus.query_range('max(sequencer_fault_active{fault="kill"})')
     assert values[0] == 0
     assert values[-1] == 1

@@ -71,11 +71,11 @@ def test_views_are_counted_for_those_who_led_them() -> None:
     """Everybody who may lead stands on the page from the start, so that a rate has something to start from."""
     metrics = make_metrics(FakeNode(), Wall())
     assert read(metrics, "sequencer_leader_views_total", validator="n3", outcome="timed_out") == 0
-    leaders: list[tuple[int, int | None, bool]] = [(4, 1, False), (5, 2, False), (6, None, True), (7, 3, False)]
-    for view, leader, timed_out in leaders:
-        known = None if leader is None else ValidatorId(leader)
-        metrics.on_entered_view(View(view), timed_out=timed_out, now=float(view), leader=known)
-    metrics.on_entered_view(View(20), timed_out=False, now=20.0, leader=ValidatorId(1))
+    ended: list[tuple[int, int | None, bool]] = [(4, 3, False), (5, 1, False), (6, 2, True), (7, None, False)]
+    for view, led_by, timed_out in ended:
+        leader = None if led_by is None else ValidatorId(led_by)
+        metrics.on_entered_view(View(view), timed_out=timed_out, now=float(view), led_by=leader)
+    metrics.on_entered_view(View(20), timed_out=False, now=20.0, led_by=ValidatorId(3))
     assert read(metrics, "sequencer_leader_views_total", validator="n1", outcome="certified") == 1
     assert read(metrics, "sequencer_leader_views_total", validator="n2", outcome="timed_out") == 1
     assert read(metrics, "sequencer_leader_views_total", validator="unknown", outcome="certified") == 1
@@ -85,7 +85,7 @@ def test_views_are_counted_for_those_who_led_them() -> None:
 def test_leaders_without_number_cannot_make_the_page_grow_without_bound() -> None:
     metrics = make_metrics(FakeNode(), Wall())
     for view in range(1, 2 * VALIDATORS_SHOWN_MAX):
-        metrics.on_entered_view(View(view), timed_out=True, now=float(view), leader=ValidatorId(100 + view))
+        metrics.on_entered_view(View(view), timed_out=True, now=float(view), led_by=ValidatorId(100 + view))
     page = metrics.render()[0].decode()
     assert page.count("sequencer_leader_views_total{") == 2 * len("0123o")
     assert read(metrics, "sequencer_leader_views_total", validator="other", outcome="timed_out") == 510
