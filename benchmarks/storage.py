@@ -12,6 +12,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
@@ -20,10 +21,18 @@ import trio
 from consensus.certificates import FinalityCertificate, QuorumCertificate, make_genesis_certificate
 from consensus.effects import Batch, Decide
 from consensus.leaf import Block, make_genesis, make_leaf
+from consensus.payload_tree import compute_payload_commitment
 from consensus.safety import SafetyRecord
 from consensus.types import Commitment, Epoch, Height, NetworkId, ValidatorId, View
 from sequencer.mempool import Mempool
-from sequencer.payload import PayloadCache, compute_hashes, decode_payload, encode_payload
+from sequencer.payload import (
+    PayloadCache,
+    compute_hashes,
+    compute_payload_bytes,
+    decode_payload,
+    encode_payload,
+    make_transaction,
+)
 from sequencer.storage import create_database
 from sequencer.storage.sqlite import Durability, SqliteStorage
 from sequencer.storage.transaction_index import FLUSH_ROWS, TransactionIndex
@@ -52,8 +61,13 @@ def measure(call: Callable[[], object], times: int = 50) -> list[float]:
     return seconds
 
 
+def make_transactions() -> list[bytes]:
+    """Of one block, all of one namespace."""
+    return [make_transaction(7, os.urandom(TRANSACTION_BYTES)) for _ in range(BLOCK_TRANSACTIONS)]
+
+
 def make_block(parent: Block) -> Block:
-    payload = encode_payload([os.urandom(TRANSACTION_BYTES) for _ in range(BLOCK_TRANSACTIONS)])
+    payload = encode_payload(make_transactions())
     view = View(parent.leaf.view + 1)
     leaf = make_leaf(
         parent,
@@ -142,7 +156,7 @@ def show_lookups(index: TransactionIndex, known: list[bytes], state: str, repeat
 
 def measure_mempool() -> None:
     mempool = Mempool(bytes_max=2**30, data_bytes_max=2**18, expiry_seconds=600, select_decided=lambda _: frozenset())
-    batches = [[os.urandom(TRANSACTION_BYTES) for _ in range(BLOCK_TRANSACTIONS)] for _ in range(200)]
+    batches = [make_transactions() for _ in range(200)]
     hashes = [compute_hashes(batch) for batch in batches]
     pending = iter(batches)
     show(
@@ -151,7 +165,7 @@ def measure_mempool() -> None:
         BLOCK_TRANSACTIONS,
     )
     in_flight = [frozenset(group) for group in hashes[:4]]
-    room = 2000 * (TRANSACTION_BYTES + 5) + 5
+    room = compute_payload_bytes(list(chain.from_iterable(batches))[:2000])
     show("mempool: take 2,000 of 100,000, per transaction", measure(lambda: mempool.take(room)), 2000)
     show("mempool: the same behind 2,000 in flight", measure(lambda: mempool.take(room, in_flight)), 2000)
     decided = iter(hashes)
@@ -161,6 +175,12 @@ def measure_mempool() -> None:
         BLOCK_TRANSACTIONS,
     )
     payload = encode_payload(batches[0])
+    show("payload: encode, per transaction", measure(lambda: encode_payload(batches[0])), BLOCK_TRANSACTIONS)
+    show(
+        "payload: its commitment, per transaction",
+        measure(lambda: compute_payload_commitment(payload)),
+        BLOCK_TRANSACTIONS,
+    )
     show("payload: decode, check, hash, per transaction", measure(lambda: decode_payload(payload)), BLOCK_TRANSACTIONS)
 
 

@@ -85,9 +85,11 @@ class ApiClient:
     def find(self, transaction_hash: str) -> _Json:
         return self.get(f"/v1/transactions/{transaction_hash}")
 
-    def submit(self, transactions: Sequence[bytes], *, wait_seconds: float | None = None) -> _Json:
+    def submit(self, transactions: Sequence[bytes], *, namespace: int = 0, wait_seconds: float | None = None) -> _Json:
         """One batch. With `wait_seconds` the answer comes when all are final, or an `ApiProblem` after that time."""
-        query = {} if wait_seconds is None else {"wait": "finalized", "timeout_s": f"{wait_seconds:g}"}
+        query: dict[str, object] = {"namespace": namespace} if namespace else {}
+        if wait_seconds is not None:
+            query |= {"wait": "finalized", "timeout_s": f"{wait_seconds:g}"}
         body = b"".join(map(_pack, transactions))
         extra_seconds = wait_seconds or 0.0
         answer = self._request(
@@ -95,11 +97,12 @@ class ApiClient:
         )
         return json.loads(answer)  # type: ignore[no-any-return]
 
-    def promise(self, transaction: bytes, *, beneficiary: str = "") -> _Json:
+    def promise(self, transaction: bytes, *, namespace: int = 0, beneficiary: str = "") -> _Json:
         """Submit one transaction and get the next leader's promise. Raises `ApiProblem` `no_promise` when there is
         none; the transaction is pending then.
         """
-        query = {"wait": "soft"} | ({"beneficiary": beneficiary} if beneficiary else {})
+        query: dict[str, object] = {"wait": "soft"}
+        query |= ({"namespace": namespace} if namespace else {}) | ({"beneficiary": beneficiary} if beneficiary else {})
         answer = self._request("POST", "/v1/transactions", query, transaction, "application/octet-stream")
         return json.loads(answer)  # type: ignore[no-any-return]
 

@@ -28,7 +28,6 @@ Hash: TypeAlias = bytes
 """Name of a transaction: SHA-256 of its bytes, the namespace included; 32 bytes."""
 
 NAMESPACE_BYTES: Final = 4
-NAMESPACE_MAX: Final = 2**32 - 1
 DEFAULT_NAMESPACE: Final = 0
 """Of a transaction for which none is named."""
 CACHED_BYTES_MAX = 64 * 1024 * 1024

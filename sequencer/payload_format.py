@@ -22,6 +22,7 @@ TRANSACTIONS_MAX: Final = 32_768
 """Transactions in one payload. Each costs every node about 2 µs: without this bound a payload of one-byte transactions
 would keep all of them busy for a second. Of 512 bytes each, an eighth as many fill the largest payload."""
 WORD_BYTES: Final = 4
+NAMESPACE_MAX: Final = 2**32 - 1
 TABLE_HEADER_BYTES: Final = WORD_BYTES
 """What a payload that is not empty costs besides its regions."""
 REGION_HEADER_BYTES: Final = 3 * WORD_BYTES

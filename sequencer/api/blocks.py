@@ -26,7 +26,7 @@ from sequencer.api.problems import (
 from sequencer.api.route import Answer, Route
 from sequencer.directory import Directory
 from sequencer.light.finality import Finality
-from sequencer.payload import NAMESPACE_MAX
+from sequencer.payload_format import NAMESPACE_MAX
 from sequencer.schema.blocks import RANGE_BLOCKS_MAX, BlockJson, RangeJson, TransactionForm
 from sequencer.schema.fields import HEIGHT_MAX
 

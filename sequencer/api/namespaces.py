@@ -23,7 +23,8 @@ from sequencer.api.problems import (
 from sequencer.api.route import Answer, PathParameter, Route
 from sequencer.api.submit import HASH
 from sequencer.light.payload_proof import prove_namespace, prove_transaction, write_proof
-from sequencer.payload import NAMESPACE_BYTES, NAMESPACE_MAX, Payload, get_data, get_namespace
+from sequencer.payload import NAMESPACE_BYTES, Payload, get_data, get_namespace
+from sequencer.payload_format import NAMESPACE_MAX
 from sequencer.schema.namespaces import (
     NamespaceCountJson,
     NamespaceJson,

@@ -41,7 +41,8 @@ from sequencer.api.route import JSON, MSGPACK, OCTETS, Answer, Body, PathParamet
 from sequencer.api.waiting import TIMEOUT, Ended, Wait, wait_finalized
 from sequencer.directory import Directory
 from sequencer.mempool import Admission
-from sequencer.payload import DEFAULT_NAMESPACE, NAMESPACE_MAX, compute_hashes, get_namespace, make_transaction
+from sequencer.payload import DEFAULT_NAMESPACE, compute_hashes, get_namespace, make_transaction
+from sequencer.payload_format import NAMESPACE_MAX
 from sequencer.promises import PromiseRefusedError
 from sequencer.schema.transactions import (
     BATCH_BYTES_MAX,

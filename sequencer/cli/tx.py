@@ -15,6 +15,7 @@ import typer
 from sequencer.cli.output import OutputFormat, OutputOption, make_console, print_json, print_rows, talk
 from sequencer.cli.status import resolve_urls
 from sequencer.failures import CommandError, ExitCode
+from sequencer.payload_format import NAMESPACE_MAX
 
 if TYPE_CHECKING:
     from sequencer.api_client import ApiClient
@@ -55,6 +56,14 @@ def submit(
         list[str] | None,
         typer.Argument(help="Files with one transaction in hex a line, - for stdin, or transactions in hex."),
     ] = None,
+    namespace: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=NAMESPACE_MAX,
+            help="Whose transactions these are: the number by which a rollup knows its own. Part of their hash.",
+        ),
+    ] = 0,
     url: UrlOption = None,
     home: HomeOption = None,
     wait: Annotated[
@@ -98,13 +107,18 @@ def submit(
     if beneficiary and wait is not Waiting.SOFT:
         raise CommandError("--beneficiary means nothing without --wait soft", ExitCode.USAGE)
     if wait is Waiting.SOFT:
-        _submit_softly(nodes, transactions, beneficiary, output)
+        _submit_softly(nodes, transactions, namespace, beneficiary, output)
         return
     started = time.monotonic()
     with _progress(len(transactions)) as advance:
-        counts, rejected = _send_all(nodes, batches, timeout if wait else None, advance)
+        counts, rejected = _send_all(nodes, batches, namespace, timeout if wait else None, advance)
     seconds = time.monotonic() - started
-    _report(transactions, counts, rejected, is_final=wait is not None, seconds=seconds, output=output)
+    report = _make_report(len(transactions), counts, rejected, is_final=wait is not None, seconds=seconds)
+    if len(transactions) == 1:
+        from sequencer.payload import compute_transaction_hash
+
+        report["hash"] = "0x" + compute_transaction_hash(namespace, transactions[0]).hex()
+    _tell_report(report, is_final=wait is not None, output=output)
     if rejected:
         raise CommandError(f"{len(rejected)} of {len(transactions)} transactions were refused; the reasons stand above")
 
@@ -133,7 +147,7 @@ def status(
     if output is OutputFormat.JSON:
         print_json(answer)
     else:
-        columns = ("hash", "status", "height", "position")
+        columns = ("hash", "status", "namespace", "height", "position")
         print_rows(columns, [[answer.get(column) for column in columns]])
 
 
@@ -160,7 +174,9 @@ class _Nodes:
         return question(self._clients[0])
 
 
-def _submit_softly(nodes: _Nodes, transactions: Sequence[bytes], beneficiary: str, output: OutputFormat) -> None:
+def _submit_softly(
+    nodes: _Nodes, transactions: Sequence[bytes], namespace: int, beneficiary: str, output: OutputFormat
+) -> None:
     """One after the other, each with its promise."""
     from sequencer.api_client import ApiProblem
 
@@ -169,7 +185,11 @@ def _submit_softly(nodes: _Nodes, transactions: Sequence[bytes], beneficiary: st
     try:
         for transaction in transactions:
             try:
-                answer = nodes.ask(lambda client, each=transaction: client.promise(each, beneficiary=beneficiary))  # type: ignore[misc]
+                answer = nodes.ask(
+                    lambda client, each=transaction: client.promise(  # type: ignore[misc]
+                        each, namespace=namespace, beneficiary=beneficiary
+                    )
+                )
             except ApiProblem as problem:
                 if problem.code != "no_promise":
                     raise
@@ -206,14 +226,18 @@ def _check_sizes(transactions: Sequence[bytes], bytes_max: int) -> None:
 
 
 def _send_all(
-    nodes: _Nodes, batches: Iterator[list[bytes]], wait_seconds: float | None, advance: Callable[[int], None]
+    nodes: _Nodes,
+    batches: Iterator[list[bytes]],
+    namespace: int,
+    wait_seconds: float | None,
+    advance: Callable[[int], None],
 ) -> tuple[Counter[str], list[dict[str, Any]]]:
     """How many were accepted, duplicate and finalized before; what was refused, with its index in the whole input."""
     counts: Counter[str] = Counter()
     rejected: list[dict[str, Any]] = []
     first = 0
     for batch in batches:
-        answer = _send(nodes, batch, wait_seconds)
+        answer = _send(nodes, batch, namespace, wait_seconds)
         for key in ("accepted", "duplicate", "finalized"):
             counts[key] += answer[key]
         rejected += [refusal | {"index": refusal["index"] + first} for refusal in answer["rejected"]]
@@ -222,12 +246,12 @@ def _send_all(
     return counts, rejected
 
 
-def _send(nodes: _Nodes, batch: list[bytes], wait_seconds: float | None) -> dict[str, Any]:
+def _send(nodes: _Nodes, batch: list[bytes], namespace: int, wait_seconds: float | None) -> dict[str, Any]:
     from sequencer.api_client import ApiProblem
 
     for _ in range(FULL_RETRIES_MAX):
         try:
-            return nodes.ask(lambda client: client.submit(batch, wait_seconds=wait_seconds))
+            return nodes.ask(lambda client: client.submit(batch, namespace=namespace, wait_seconds=wait_seconds))
         except ApiProblem as problem:
             match problem.code:
                 case "mempool_full":
@@ -243,17 +267,11 @@ def _send(nodes: _Nodes, batch: list[bytes], wait_seconds: float | None) -> dict
     )
 
 
-def _report(
-    transactions: Sequence[bytes],
-    counts: Counter[str],
-    rejected: Sequence[dict[str, Any]],
-    *,
-    is_final: bool,
-    seconds: float,
-    output: OutputFormat,
-) -> None:
-    report: dict[str, Any] = {
-        "submitted": len(transactions),
+def _make_report(
+    submitted: int, counts: Counter[str], rejected: Sequence[dict[str, Any]], *, is_final: bool, seconds: float
+) -> dict[str, Any]:
+    return {
+        "submitted": submitted,
         "accepted": counts["accepted"],
         "duplicate": counts["duplicate"],
         "finalized_before": counts["finalized"],
@@ -261,19 +279,18 @@ def _report(
         "all_final": is_final and not rejected,
         "seconds": round(seconds, 3),
     }
-    if len(transactions) == 1:
-        from sequencer.payload import DEFAULT_NAMESPACE, compute_transaction_hash
 
-        report["hash"] = "0x" + compute_transaction_hash(DEFAULT_NAMESPACE, transactions[0]).hex()
+
+def _tell_report(report: dict[str, Any], *, is_final: bool, output: OutputFormat) -> None:
     if output is OutputFormat.JSON:
         print_json(report)
         return
-    report["rejected"] = len(rejected)
-    report["all_final"] = ("yes" if report["all_final"] else "no") if is_final else "not waited for"
-    print_rows([key.replace("_", " ") for key in report], [list(report.values())])
-    for refusal in rejected:
+    all_final = ("yes" if report["all_final"] else "no") if is_final else "not waited for"
+    row = report | {"rejected": len(report["rejected"]), "all_final": all_final}
+    print_rows([key.replace("_", " ") for key in row], [list(row.values())])
+    for refusal in report["rejected"]:
         talk(f"transaction {refusal['index'] + 1}: {refusal['detail']}")
-    if len(transactions) == 1 and not is_final:
+    if "hash" in report and not is_final:
         talk(f"follow it with: sequencer tx status {report['hash']}")
 
 

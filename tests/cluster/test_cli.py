@@ -111,6 +111,11 @@ def test_devnet_from_the_first_command_to_a_resumed_chain(tmp_path: Path, base_p
         assert json.loads(found.stdout)["status"] == "finalized"
         height = json.loads(found.stdout)["height"]
 
+        sent = run("tx", "submit", "--namespace=7", b"one".hex(), "--wait=finalized", "--url", urls[1], "-o", "json")
+        assert (json.loads(sent.stdout)["accepted"], json.loads(sent.stdout)["all_final"]) == (1, True), "another one"
+        found = run("tx", "status", json.loads(sent.stdout)["hash"], "--url", urls[2], "-o", "json")
+        assert (json.loads(found.stdout)["status"], json.loads(found.stdout)["namespace"]) == ("finalized", 7)
+
         process.send_signal(signal.SIGINT)
         _, talk = process.communicate(timeout=SECONDS)
         assert process.returncode == ExitCode.OK, talk

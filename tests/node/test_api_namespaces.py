@@ -10,7 +10,8 @@ import pytest
 from consensus.types import Height
 from sequencer.light.errors import ProofError
 from sequencer.light.payload_proof import check_namespace, check_transaction
-from sequencer.payload import NAMESPACE_MAX, compute_hashes, compute_transaction_hash, make_transaction
+from sequencer.payload import compute_hashes, compute_transaction_hash, make_transaction
+from sequencer.payload_format import NAMESPACE_MAX
 from sequencer.schema.namespaces import NamespaceJson, TransactionProofJson
 from tests.node.api_world import World, open_world
 from tests.node.test_api_status import assert_problem

@@ -11,7 +11,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from consensus.promises import Promise
 from sequencer.metrics import SUBMISSION_RESULTS
-from sequencer.payload import DEFAULT_NAMESPACE, NAMESPACE_MAX, compute_transaction_hash
+from sequencer.payload import DEFAULT_NAMESPACE, compute_transaction_hash
+from sequencer.payload_format import NAMESPACE_MAX
 from sequencer.promises import PromiseRefusedError
 from sequencer.schema.transactions import BATCH_BYTES_MAX, BATCH_TRANSACTIONS_MAX
 from tests.node.api_world import MEMPOOL_BYTES_MAX, MEMPOOL_EXPIRY_SECONDS, MSGPACK, NDJSON, World, open_world

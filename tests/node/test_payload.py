@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from consensus.leaf import Block
 from sequencer.payload import (
     EMPTY_PAYLOAD,
-    NAMESPACE_MAX,
     PayloadCache,
     compute_hashes,
     compute_payload_bytes,
@@ -23,7 +22,7 @@ from sequencer.payload import (
     make_transaction,
 )
 from sequencer.payload import __name__ as payload_module
-from sequencer.payload_format import TRANSACTIONS_MAX, PayloadError, encode_regions
+from sequencer.payload_format import NAMESPACE_MAX, TRANSACTIONS_MAX, PayloadError, encode_regions
 from tests.node.chain import GENESIS, make_block
 
 namespaces = st.integers(0, 4) | st.integers(0, NAMESPACE_MAX)

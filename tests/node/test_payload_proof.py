@@ -21,8 +21,8 @@ from sequencer.light.payload_proof import (
     verify_transaction,
     write_proof,
 )
-from sequencer.payload import NAMESPACE_MAX, compute_transaction_hash, encode_payload, make_transaction
-from sequencer.payload_format import PayloadError, encode_regions
+from sequencer.payload import compute_transaction_hash, encode_payload, make_transaction
+from sequencer.payload_format import NAMESPACE_MAX, PayloadError, encode_regions
 from sequencer.schema.namespaces import NamespaceJson, TransactionProofJson
 
 Groups = dict[int, list[bytes]]

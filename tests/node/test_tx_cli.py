@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 import trio
+import typer
 from typer.testing import CliRunner, Result
 
 from consensus.promises import Promise
@@ -60,8 +61,9 @@ def _node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ApiClient, "_exchange", exchange)
 
 
-def submit(*transactions: bytes, output: str = "json") -> Result:
-    command = ["submit", *(each.hex() for each in transactions), "--wait", "soft", "--url", URL, "-o", output]
+def submit(*transactions: bytes, output: str = "json", options: Sequence[str] = ()) -> Result:
+    sources = [each.hex() for each in transactions]
+    command = ["submit", *sources, "--wait", "soft", "--url", URL, "-o", output, *options]
     return CliRunner().invoke(tx_app, command, standalone_mode=False)
 
 
@@ -75,6 +77,15 @@ def test_each_transaction_is_told_with_its_promise() -> None:
     assert [answer["promise"]["transaction"] for answer in json.loads(result.stdout)] == [name(b"one"), name(b"two")]
     table = submit(b"one", b"two", output="table").stdout.splitlines()
     assert [row.split() for row in table[2:]] == [[name(each), "n0", "0", "3", "66"] for each in (b"one", b"two")]
+
+
+def test_the_namespace_goes_with_each_and_is_part_of_its_name() -> None:
+    result = submit(b"one", b"two", options=("--namespace", "7"))
+    names = ["0x" + compute_transaction_hash(7, each).hex() for each in (b"one", b"two")]
+    assert [answer["promise"]["transaction"] for answer in json.loads(result.stdout)] == names
+    assert name(b"one") not in names
+    for refused in ("-1", "4294967296", "x"):
+        assert isinstance(submit(b"one", options=("--namespace", refused)).exception, typer.BadParameter)
 
 
 def test_without_a_promise_for_one_the_others_are_asked_for() -> None:
