@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sequencer.cli.output import print_rows, talk
+from sequencer.cli.output import talk
 from sequencer.light.questions import NamespaceRange, TransactionIn, describe_question
 
 if TYPE_CHECKING:
@@ -61,25 +61,26 @@ def show_proven(proven: "Proven", config: "NetworkConfig") -> None:
         ("trusted", trusted),
         ("epochs", f"{epochs} followed, each ended by a quorum of its own stake table" if epochs else "none to follow"),
     ]
-    rows += [(f"block {block.leaf.height}", _tell(block)) for block in proven.blocks[:BLOCKS_SHOWN_MAX]]
+    for block in proven.blocks[:BLOCKS_SHOWN_MAX]:
+        rows += [(f"block {block.leaf.height}", f"0x{block.hash.hex()}"), ("", _tell(block))]
     if len(proven.blocks) > BLOCKS_SHOWN_MAX:
         rows.append(("blocks", f"{len(proven.blocks) - BLOCKS_SHOWN_MAX} more: -o json has all"))
     rows += _tell_transactions(proven)
     if proven.checkpoint is not None:
         rows.append(("checkpoint", str(proven.checkpoint)))
-    print_rows(("what", "how"), rows)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:{width}}  {value}")
     if proven.checkpoint is not None:
         talk(f"go on from here the next time with: --checkpoint {proven.checkpoint}")
 
 
 def _tell(block: "ProvenBlock") -> str:
     leaf, signed = block.leaf, block.signed
-    proposed = datetime.fromtimestamp(leaf.timestamp_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds")
-    via = "" if block.certified is leaf else f" over the block at height {block.certified.height}"
-    return (
-        f"0x{block.hash.hex()}, epoch {leaf.epoch}, view {leaf.view}, proposed {proposed}; certificate of "
-        f"{signed.stake} of {signed.total} stake ({signed.threshold} needed){via}"
-    )
+    proposed = datetime.fromtimestamp(leaf.timestamp_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    via = "" if block.certified is leaf else f" for the block at height {block.certified.height}"
+    stake = f"{signed.stake} of {signed.total} stake signed, {signed.threshold} needed"
+    return f"epoch {leaf.epoch}, view {leaf.view}, proposed {proposed}; {stake}{via}"
 
 
 def _tell_transactions(proven: "Proven") -> list[tuple[str, str]]:

@@ -15,9 +15,10 @@ from consensus.joining import open_snapshot
 from consensus.leaf import EpochProof, Leaf, compute_leaf_commitment
 from consensus.messages import Snapshot, decode
 from consensus.payload_tree import compute_payload_commitment
-from consensus.types import Height
+from consensus.types import Epoch, Height
 from consensus.validation import verify_epoch_proof
 from sequencer.api.app import make_app
+from sequencer.api.certificates import Tables
 from sequencer.light.finality import decode_finality, verify_finality
 from sequencer.storage.sqlite import SqliteStorage
 from tests.node.api_world import MSGPACK, World, open_world
@@ -127,6 +128,17 @@ async def test_a_block_without_a_certificate_of_its_own_has_that_of_the_next_one
     assert blocks[1]["finality"] == second | {"leaves": []}
 
 
+async def test_a_way_to_a_certificate_that_no_node_would_send_another_is_not_sent_to_clients_either(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget_certificates(world.storage, (2, 3))
+    leaf = await get_raw(world, "/v1/leaves/3")
+    monkeypatch.setattr("sequencer.api.certificates.RANGE_PATH_BYTES_MAX", len(leaf) + 10)
+    response = await world.client.get("/v1/blocks/2/finality")
+    assert (response.status_code, response.json()["code"]) == (404, "finality_not_found")
+    assert (await world.get("/v1/blocks/3/finality"))["certified_height"] == 4
+
+
 def forget_certificates(storage: SqliteStorage, heights: tuple[int, ...]) -> None:
     """As if these blocks had come by catch-up."""
     connection = storage._writer._connection
@@ -218,3 +230,7 @@ async def test_a_node_that_joined_with_a_snapshot_says_which_blocks_it_lacks(
             shown = (await client.get(f"/v1/blocks/{first}/finality")).json()
             assert (shown["height"], len(shown["signers"])) == (first, 3)
             assert (await client.get("/v1/blocks/99999")).json()["detail"].endswith("ask again later.")
+            # Its chain begins with a leaf of the epoch before the first that it has seen begin.
+            tables = Tables(joined)
+            assert tables._read(Epoch(1)) == tables._read(Epoch(2)) == fleet.keyring.context.stake_table
+            assert tables.find(Epoch(77)) is None

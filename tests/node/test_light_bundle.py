@@ -22,6 +22,7 @@ from sequencer.light.errors import ProofError
 from sequencer.light.examination import Proven, TransactionPlace
 from sequencer.light.finality import Finality, encode_finality
 from sequencer.light.questions import BlockAt, BlockNamed, LatestBlock, NamespaceRange, Question, TransactionIn
+from sequencer.light.source import NodeSource
 from sequencer.payload import compute_transaction_hash, encode_payload, make_transaction
 from tests.node.light_node import URL, LightNode
 from tests.node.signed_chain import EPOCH_BLOCKS, SignedChain
@@ -347,7 +348,7 @@ def test_the_command_says_what_is_proven_and_where_to_go_on(run: Callable[..., R
     result = run("--block", str(HEIGHT), "--save", str(file))
     assert result.exit_code == 0, result.output
     anchor = f"1:0x{CHAIN.blocks[2 * EPOCH_BLOCKS].commitment.hex()}"
-    for words in (f"the block at height {HEIGHT} is final", "2 followed", "70 of 70 stake (47 needed)", anchor):
+    for words in (f"the block at height {HEIGHT} is final", "2 followed", "70 of 70 stake signed, 47 needed", anchor):
         assert words in result.output
     offline = json.loads(run(str(file), "-o", "json").stdout)
     assert (offline["outcome"], offline["trusted"], offline["checkpoint"]) == ("proven", "genesis", anchor)
@@ -382,6 +383,22 @@ def test_the_command_tells_a_lie_from_a_lack(run: Callable[..., Result], node: L
     refuted = json.loads(lie.stdout)
     assert (refuted["outcome"], refuted["rule"], refuted["reason"]) == ("refuted", "P2", "no_quorum")
     assert "40 of 70" in refuted["detail"]
+
+
+def test_the_next_node_is_asked_when_one_does_not_answer(
+    run: Callable[..., Result], node: LightNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_source(url: str, *, seconds: float) -> NodeSource:
+        return node.open_source(seconds=seconds) if url == URL else NodeSource(url, seconds=seconds)
+
+    monkeypatch.setattr("sequencer.light.source.NodeSource", open_source)
+    found = CliRunner().invoke(
+        app, ["verify", "--network", "network.toml", "--url", "http://127.0.0.1:1", "--url", URL]
+    )
+    assert found.exit_code == 0, found.output
+    assert "http://127.0.0.1:1 does not answer" in found.output
+    lost = CliRunner().invoke(app, silent)
+    assert get_error(lost).exit_code is ExitCode.UNREACHABLE
 
 
 @pytest.mark.parametrize(
