@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from consensus.types import WireCommitment, WireHeight
-from sequencer.payload import NAMESPACE_MAX
+from sequencer.payload_format import NAMESPACE_MAX
 
 HEIGHT_MAX: Final = 2**63 - 1
 RANGE_HEIGHTS_MAX: Final = 4096
