@@ -8,6 +8,7 @@ import typer
 from sequencer.cli.output import OutputFormat, OutputOption, print_json, talk
 from sequencer.cli.status import DEFAULT_HOME, resolve_urls
 from sequencer.failures import CommandError, ExitCode
+from sequencer.payload_format import NAMESPACE_MAX
 
 if TYPE_CHECKING:
     from sequencer.anchor import Anchor
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from sequencer.light.examination import Proven
     from sequencer.light.questions import Question
     from sequencer.network_config import NetworkConfig
-
-NAMESPACE_MAX = 2**32 - 1
-"""Kept here because `--help` should not have to load what payloads are."""
 
 
 def verify(
