@@ -147,6 +147,8 @@ def _check_behind(nodes: Sequence[NodeFacts]) -> Finding:
     blocks = best - last.height
     state = BEHIND_BLOCKS.judge(blocks)
     text = f"{last.name} is the last, {blocks:,} block{'s' * (blocks != 1)} below the first"
+    if not blocks:
+        text = f"all nodes that answer are at height {best:,}"
     return Finding("behind", state, text, "behind_blocks", blocks)
 
 
