@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, get_args, get_type_hints
 
 from consensus.ledger import LedgerChange
-from consensus.ledger.changes import EpochBegan, Released
+from consensus.ledger.changes import EpochBegan, FallbackActivated, Released
 from consensus.types import Height, ValidatorId
 from sequencer.directory import Directory
 
@@ -77,6 +77,7 @@ _EVENTS: Final = {"cleared": "bench_cleared"}
 _BEACON_MISSED: Final = _Form(
     "warning", "the epoch before is final; its beacon came too late, so the hash of its seed takes the beacon's place"
 )
+_VIEW_SKIPPED: Final = _Form("warning", "a view was skipped: the fallback committee has the lead")
 _LET_OUT: Final = _Form("info", "was let out of jail before its term (J2): too little stake was left to lead")
 
 
@@ -99,6 +100,8 @@ def describe_change(change: LedgerChange, height: Height, directory: Directory) 
     match change:
         case EpochBegan(was_beacon_missing=True):
             form = _BEACON_MISSED
+        case FallbackActivated(skipped_views=1):
+            form = _VIEW_SKIPPED
         case Released(was_jailed=True):
             form = _LET_OUT
         case _:

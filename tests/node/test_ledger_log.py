@@ -11,6 +11,7 @@ from consensus.ledger.changes import (
     Cleared,
     CommitteesDrawn,
     EpochBegan,
+    FallbackActivated,
     Jailed,
     LedgerEvent,
     Released,
@@ -42,6 +43,11 @@ def make_sample(kind: type[Any]) -> LedgerChange:
 @pytest.fixture
 def directory() -> Directory:
     return Directory(FakeNode().network)
+
+
+def test_one_skipped_view_is_told_in_the_singular(directory: Directory) -> None:
+    assert describe(FallbackActivated(1), directory).reason.startswith("a view was skipped:")
+    assert describe(FallbackActivated(3), directory).reason.startswith("3 views were skipped in a row:")
 
 
 def describe(change: LedgerChange, directory: Directory) -> ChangeEntry:
