@@ -2,11 +2,11 @@
 
 import { byId, h, redraw, setAttribute, setText } from "./dom.js";
 import { drawFeed } from "./feed.js";
-import { count, milliseconds, percentile } from "./format.js";
+import { count, milliseconds } from "./format.js";
 import { describeFallback, describeHealth } from "./health.js";
 import { Matrix } from "./matrix.js";
 import { Model } from "./model.js";
-import { drawBlocks, drawLatency, drawLeaders, drawNode, drawStake } from "./panels.js";
+import { computeFinality, drawBlocks, drawLatency, drawLeaders, drawNode, drawStake } from "./panels.js";
 import { Source } from "./source.js";
 import { ViewDetails } from "./view_details.js";
 
@@ -39,7 +39,7 @@ function drawHealth(now) {
   setAttribute(byId("health"), "data-level", health.level);
   setAttribute(document.body, "data-level", health.level);
   setAttribute(byId("sign"), "d", SIGNS[health.level]);
-  setText(byId("sentence"), health.sentence);
+  redraw(byId("sentence"), [health.sentence, health.alarm], () => mark(health.sentence, health.alarm));
   setText(byId("detail"), health.detail);
   setText(byId("announcement"), health.announcement);
   if (!model.status) return;
@@ -47,13 +47,19 @@ function drawHealth(now) {
   setText(byId("network"), status.network);
   setText(byId("served"), `seen from ${status.validator}`);
   document.title = `${health.level === "ok" ? "" : "! "}${status.validator} · ${status.network}`;
-  const finality = model.views.map((view) => view.fc_after_ms).filter((value) => value !== null).sort((one, other) => one - other);
   const figures = [
     ["Height", count(status.height)], ["View", count(status.view)], ["Epoch", count(status.epoch)],
-    ["Leader", status.leader ?? "–"], ["Finality", milliseconds(percentile(finality, 0.5))],
+    ["Leader", status.leader ?? "–"], ["Finality", milliseconds(computeFinality(model))],
     ["Mempool", `${count(status.mempool.transactions)} waiting`],
   ];
   redraw(byId("figures"), figures, () => figures.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+/** The sentence, with the words that alarm set apart. */
+function mark(sentence, alarm) {
+  const place = alarm ? sentence.indexOf(alarm) : -1;
+  if (place < 0) return [document.createTextNode(sentence)];
+  return [document.createTextNode(sentence.slice(0, place)), h("em", {}, alarm), document.createTextNode(sentence.slice(place + alarm.length))];
 }
 
 function drawFallback(now) {

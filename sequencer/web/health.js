@@ -2,7 +2,10 @@
 
 import { count, duration, list, plural, rate } from "./format.js";
 
-const QUIET_VIEWS = 12; // ended views without one vote of a validator that is connected: it does not take part
+// A validator that is connected does not take part when nothing of it came for long, or for some views and a moment.
+const QUIET_VIEWS = 12;
+const QUIET_MS = 1500;
+const QUIET_MS_MAX = 5000;
 const SILENT_MS = 2500; // without an answer of the node: a question takes it milliseconds
 const STALLED_MS = 5000; // without a new block: an idle network makes two a second
 
@@ -11,13 +14,17 @@ export function findPresence(model, name) {
   const { status } = model;
   if (!status || name === status.validator) return "self";
   if (!status.peers.includes(name)) return "gone";
+  if (!model.views.length) return "voting";
+  const newest = Math.max(...Object.values(model.heard)); // of anybody: where nobody says anything, nobody is quiet
+  const quietMs = newest - (model.heard[name] ?? model.views[0].started_ms);
+  if (quietMs > QUIET_MS_MAX) return "quiet";
   const ended = model.views.filter((view) => view.ended_ms !== null).slice(-QUIET_VIEWS);
-  if (ended.length < QUIET_VIEWS) return "voting";
-  const isSeen = ended.some((view) =>
-    [view.quorum_voters, view.finalize_voters, view.timeout_voters].some((voters) => voters.includes(name)),
-  );
-  return isSeen ? "voting" : "quiet";
+  const isSeen = ended.length < QUIET_VIEWS || ended.some((view) => hasVoted(view, name));
+  return isSeen || quietMs <= QUIET_MS ? "voting" : "quiet";
 }
+
+export const hasVoted = (view, name) =>
+  view.quorum_voters.includes(name) || view.finalize_voters.includes(name) || view.timeout_voters.includes(name);
 
 export const isSilent = (presence) => presence === "gone" || presence === "quiet";
 
@@ -37,7 +44,10 @@ export function computeMargin(model) {
   return { total, threshold, honest, silent, present, answering, losses, critical };
 }
 
-/** level: ok, risk, halted, behind, lost or waiting. `sentence` has figures, `announcement` changes with the state. */
+/**
+ * level: ok, risk, halted, behind, lost or waiting. `sentence` has figures, `announcement` changes with the state alone,
+ * `alarm` is the part of the sentence that says who is silent.
+ */
 export function describeHealth(model, now) {
   const { status } = model;
   if (!status) return say("waiting", model.lost ? "No answer from the node yet." : "Asking the node…");
@@ -79,7 +89,7 @@ function describeRunning(model, margin, silence, now) {
   const who = silence ?? (margin.present.length === 1 ? "The only validator votes" : `All ${margin.present.length} validators vote`);
   const text = silence ? `${silence}; ${loss}.` : `${who}; ${loss}.`;
   const level = margin.losses <= 1 && margin.present.length > 1 ? "risk" : "ok";
-  return say(level, `${pace} ${text}`, `Finalizing. ${text}`);
+  return say(level, `${pace} ${text}`, `Finalizing. ${text}`, "", silence);
 }
 
 /** The margin in words: what the next losses do. */
@@ -94,8 +104,8 @@ function describeLoss({ losses, critical, present, silent }) {
   return `losing ${list(critical.map((member) => member.name))} halts the network`.replace(/ and ([^ ]+) halts/, " or $1 halts");
 }
 
-function say(level, sentence, announcement = sentence, detail = "") {
-  return { level, sentence, announcement, detail };
+function say(level, sentence, announcement = sentence, detail = "", alarm = null) {
+  return { level, sentence, announcement, detail, alarm };
 }
 
 /** What an operator wants to know of the mode, or null in normal mode. */

@@ -2,7 +2,7 @@
 
 import { byId, h, keyed, s, setAttribute, setText } from "./dom.js";
 import { count, milliseconds, plural } from "./format.js";
-import { findPresence, isSilent } from "./health.js";
+import { findPresence, hasVoted, isSilent } from "./health.js";
 import { COLOURS, keyOf } from "./model.js";
 
 const COLUMN = 14; // px, gap included
@@ -208,12 +208,15 @@ export const OUTCOMES = {
   open: "under way", certified: "certified, not final yet", decided: "decided", timed_out: "timed out",
 };
 
-const hasVoted = (view, name) =>
-  view.quorum_voters.includes(name) || view.finalize_voters.includes(name) || view.timeout_voters.includes(name);
+/** What stands in a proposal; null transactions: its payload was not opened here. */
+export function describeContent({ transactions, payload_bytes }) {
+  if (transactions === null) return `${count(payload_bytes)} bytes of payload`;
+  return transactions ? plural(transactions, "transaction") : "empty";
+}
 
 export function describeView(view) {
   const parts = [`View ${count(view.view)}`, `leader ${view.leader ?? "unknown"}`, OUTCOMES[view.outcome] ?? view.outcome];
-  if (view.proposal) parts.push(view.proposal.transactions ? plural(view.proposal.transactions, "transaction") : "empty");
+  if (view.proposal) parts.push(describeContent(view.proposal));
   if (view.committee === "fallback") parts.push("fallback committee");
   if (view.ended_ms !== null) parts.push(milliseconds(view.ended_ms - view.started_ms));
   return parts.join(", ");

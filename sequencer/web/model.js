@@ -20,6 +20,7 @@ export class Model {
     this.events = []; // changes of the ledger, newest first
     this.blocks = []; // newest first
     this.views = []; // oldest first
+    this.heard = {}; // when each validator's last vote or proposal came, by the node's clock
     this.lost = null; // since when the node does not answer, in ms of this browser's clock
     this.progressAt = null; // when this page last saw the height change
     this.samples = []; // [ms, height]
@@ -54,7 +55,13 @@ export class Model {
     this.samples = [];
   }
 
-  onViews(views) {
+  onViews({ views, last_heard_ms, now_ms }, now) {
+    this.heard = last_heard_ms;
+    this.clockLag = now - now_ms;
+    this.addViews(views);
+  }
+
+  addViews(views) {
     const known = new Map(this.views.map((view) => [keyOf(view), view]));
     for (const view of views) known.set(keyOf(view), view);
     // The views in which an epoch closed itself count again in the next one: theirs is the later word.
@@ -63,11 +70,6 @@ export class Model {
       .filter((view) => !first || view.epoch >= first.epoch || view.view < first.view)
       .sort((one, other) => one.epoch - other.epoch || one.view - other.view)
       .slice(-VIEWS_KEPT_MAX);
-  }
-
-  onFaults({ faults, now_ms }, now) {
-    this.faults = faults;
-    this.clockLag = now - now_ms;
   }
 
   /** The oldest view that may still change here; from it on they are asked for again. */

@@ -79,21 +79,28 @@ function describeMember(member, committees, name, model) {
     member.name, h("span", { class: "soft" }, ` ${turns}${standing}`));
 }
 
+const since = (after, view) => (after === null || !view.proposal ? null : Math.max(0, after - view.proposal.after_ms));
 const PHASES = [
-  ["Proposal arrives", (view) => view.proposal?.after_ms],
-  ["Quorum certificate", (view) => view.qc_after_ms],
-  ["Finality certificate", (view) => view.fc_after_ms],
+  ["Until a proposal comes", (view) => view.proposal?.after_ms ?? null],
+  ["Proposal to QC", (view) => since(view.qc_after_ms, view)],
+  ["Proposal to finality", (view) => since(view.fc_after_ms, view)],
 ];
+
+/** From the proposal's arrival to its finality certificate, in ms: the median of the views that are known. */
+export function computeFinality(model) {
+  const values = model.views.map(PHASES[2][1]).filter((value) => value !== null).sort((one, other) => one - other);
+  return percentile(values, 0.5);
+}
 
 export function drawLatency(model) {
   const views = model.views.filter((view) => view.ended_ms !== null);
-  setText(byId("latency-note"), views.length ? `from the start of the view; ${plural(views.length, "view")}` : "");
+  setText(byId("latency-note"), views.length ? `in the last ${plural(views.length, "view")}` : "");
   const recent = views.slice(-SPARK_VIEWS);
   const most = Math.max(1, ...recent.flatMap((view) => PHASES.map(([, read]) => read(view) ?? 0)));
   redraw(byId("latency"), [views.at(-1)?.view, views.length], () => h("table", { class: "latency" },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Phase"), ["median", "p90", "p99"].map((title) => h("th", { scope: "col", class: "number" }, title)), h("td"))),
     h("tbody", {}, PHASES.map(([title, read]) => {
-      const values = views.map(read).filter((value) => value !== null && value !== undefined).sort((one, other) => one - other);
+      const values = views.map(read).filter((value) => value !== null).sort((one, other) => one - other);
       return h("tr", {}, h("th", { scope: "row" }, title),
         [0.5, 0.9, 0.99].map((share) => h("td", { class: "number" }, milliseconds(percentile(values, share)))),
         h("td", { class: "spark-cell" }, drawSpark(recent.map(read), most)));
@@ -104,7 +111,7 @@ export function drawLatency(model) {
 function drawSpark(values, most) {
   const width = Math.max(values.length, SPARK_VIEWS / 3);
   const bars = values.map((value, place) => {
-    if (value === null || value === undefined) return "";
+    if (value === null) return "";
     const height = Math.max(0.6, 22 * Math.sqrt(value / most));
     return `M${place + 0.5} 24v${-height}`;
   });

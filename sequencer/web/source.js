@@ -57,7 +57,7 @@ export class Source {
     const jobs = [this.askViews(), this.askBlocks()];
     if (isTurned || this.round % 2 === 0) {
       jobs.push(this.keep("v1/schedule?views=12", (answer) => (model.schedule = answer)));
-      jobs.push(this.keep("v1/faults", (answer) => model.onFaults(answer, Date.now())));
+      jobs.push(this.keep("v1/faults", (answer) => (model.faults = answer.faults)));
       jobs.push(this.keep("v1/ledger", (answer) => (model.ledger = answer)));
     }
     if (isTurned || this.round % 4 === 0) {
@@ -76,8 +76,8 @@ export class Source {
     const { model } = this;
     const from = Date.now() - this.viewsAt < GAP_MS ? model.viewsFrom : null;
     await this.keep(`v1/views?limit=${VIEWS_ASKED_MAX}${from === null ? "" : `&from=${from}`}`, (answer) => {
-      model.onViews(answer.views);
-      this.viewsAt = Date.now();
+      model.onViews(answer, Date.now());
+      this.viewsAt = answer.next === null ? Date.now() : 0; // behind: on with the newest
     });
   }
 

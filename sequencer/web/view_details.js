@@ -1,12 +1,16 @@
 // One view in full: its phases, who signed what, and why it went as it did.
 
 import { byId, h, redraw } from "./dom.js";
-import { clock, count, list, milliseconds, plural, bytes, shorten } from "./format.js";
-import { OUTCOMES } from "./matrix.js";
+import { bytes, clock, count, list, milliseconds, shorten } from "./format.js";
+import { OUTCOMES, describeContent } from "./matrix.js";
 
 const ENTERED = {
-  qc: "the quorum certificate of the view before", fc: "the finality certificate of the view before",
-  tc: "the timeout certificate of the view before", epoch: "the end of the epoch before", start: "the start of the node",
+  qc: "the quorum certificate of the view before", tc: "the timeout certificate of the view before",
+  epoch: "the end of the epoch before", start: "the start of the node",
+};
+const CAUSES = {
+  timer: "its timer ran out", others: "others had stopped", leader_lost: "the connection to the leader was lost",
+  restarted: "the node was started again",
 };
 
 export class ViewDetails {
@@ -32,7 +36,8 @@ export class ViewDetails {
 }
 
 function describeHead(view) {
-  const leader = view.leader ? `${view.leader} leads for the ${view.committee} committee` : "its leader is not known here";
+  const why = view.leader_reason ? ` (${view.leader_reason})` : "";
+  const leader = view.leader ? `${view.leader} leads for the ${view.committee} committee${why}` : "Its leader is not known here";
   return h("div", { class: "view-head", "data-outcome": view.outcome },
     h("h3", {}, `View ${count(view.view)}: ${OUTCOMES[view.outcome] ?? view.outcome}`),
     h("p", {}, `${leader}. Entered at ${clock(view.started_ms)} by ${ENTERED[view.entered_by] ?? view.entered_by}.`),
@@ -43,7 +48,7 @@ function describeHead(view) {
 function describePhases(view) {
   const { proposal } = view;
   const rows = [
-    ["Proposal", proposal?.after_ms, proposal ? `${plural(proposal.transactions, "transaction")}, ${bytes(proposal.payload_bytes)}` : "none arrived"],
+    ["Proposal", proposal?.after_ms, proposal ? `${describeContent(proposal)}, ${bytes(proposal.payload_bytes)}` : "none arrived"],
     ["Quorum certificate", view.qc_after_ms, "more than two thirds of the stake voted for it"],
     ["Finality certificate", view.fc_after_ms, "and voted to finalize it"],
   ];
@@ -52,9 +57,14 @@ function describePhases(view) {
     h("table", { class: "phases" }, h("caption", {}, "Phases, from the moment the view was entered here"),
       h("tbody", {}, rows.map(([name, after, note]) => h("tr", { class: after === null || after === undefined ? "missing" : "" },
         h("th", { scope: "row" }, name), h("td", { class: "number" }, after === null || after === undefined ? "not seen" : milliseconds(after)), h("td", { class: "soft" }, note))),
-      h("tr", {}, h("th", { scope: "row" }, "Left"), h("td", { class: "number" }, ended === null ? "not yet" : milliseconds(ended)), h("td", { class: "soft" }, view.timeout_cause ? `this node stopped voting: ${view.timeout_cause.replaceAll("_", " ")}` : "")))),
+      h("tr", {}, h("th", { scope: "row" }, "Left"), h("td", { class: "number" }, ended === null ? "not yet" : milliseconds(ended)), h("td", { class: "soft" }, describeStop(view))))),
     proposal ? h("p", { class: "soft" }, "Leaf ", h("a", { href: `v1/blocks/${proposal.height}`, title: proposal.hash }, `${count(proposal.height)} · ${shorten(proposal.hash)}`)) : null,
   );
+}
+
+function describeStop(view) {
+  if (!view.timeout_cause) return "";
+  return `this node stopped voting after ${milliseconds(view.timeout_after_ms)}: ${CAUSES[view.timeout_cause] ?? view.timeout_cause}`;
 }
 
 function describeSigners(view, members) {
@@ -65,5 +75,11 @@ function describeSigners(view, members) {
       return h("tr", {}, h("th", { scope: "row" }, h("i", { class: `glyph ${kind}`, "aria-hidden": "true" }), title),
         h("td", {}, voters.length ? list(voters) : "nobody"),
         h("td", { class: "soft" }, voters.length && missing.length ? `not ${list(missing)}` : ""));
-    })));
+    }), describeOddities(view)));
+}
+
+function describeOddities({ rival_voters, late_voters }) {
+  const rows = [["For another block", rival_voters], ["Too late to count here", late_voters]];
+  return rows.filter(([, voters]) => voters.length).map(([title, voters]) =>
+    h("tr", {}, h("th", { scope: "row" }, title), h("td", { colspan: 2 }, list(voters))));
 }

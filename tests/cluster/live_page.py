@@ -60,11 +60,13 @@ class Answers:
 
     def __init__(self) -> None:
         self.is_silent = False
-        self.is_stuck = False
-        """It answers what its status is, and leaves everything else for later."""
+        self.sticks = False
+        """From the next status on it answers nothing else."""
+        self._is_stuck = False
         self.now_ms = START_MS + VIEWS * VIEW_MS
         self.status = make_status()
         self.views = [make_view(number) for number in range(VIEWS)]
+        self.heard = dict.fromkeys(NAMES[1:], self.now_ms)
         self.validators = make_validators()
         self.ledger: dict[str, Any] = {"mode": make_mode("normal")}
         self.changes: list[dict[str, Any]] = []
@@ -82,7 +84,8 @@ class Answers:
             file = self._files[url.path.removeprefix("/web/") if url.path != "/" else INDEX]
             headers = {"Content-Type": file.media_type, "Content-Security-Policy": CONTENT_SECURITY_POLICY}
             route.fulfill(body=file.plain, headers=headers)
-        elif not self.is_stuck or url.path == "/v1/status":
+        elif url.path == "/v1/status" or not self._is_stuck:
+            self._is_stuck = self.sticks
             text = json.dumps(self._find(url.path, {name: values[0] for name, values in parse_qs(url.query).items()}))
             route.fulfill(body=self.rewrite(text), content_type="application/json")
 
@@ -91,7 +94,8 @@ class Answers:
             case ["status"]:
                 return self.status
             case ["views"]:
-                return {"views": [view for view in self.views if view["view"] >= int(query.get("from", 0))]}
+                views = [view for view in self.views if view["view"] >= int(query.get("from", 0))]
+                return {"now_ms": self.now_ms, "next": None, "last_heard_ms": self.heard, "views": views[-256:]}
             case ["validators"]:
                 return self.validators
             case ["ledger"]:
@@ -162,6 +166,7 @@ def make_view(number: int, **fields: Any) -> dict[str, Any]:
         "view": number,
         "epoch": 0,
         "leader": NAMES[number % 4],
+        "leader_reason": "primary rotation",
         "committee": "primary",
         "entered_by": "qc",
         "started_ms": started,
@@ -179,7 +184,10 @@ def make_view(number: int, **fields: Any) -> dict[str, Any]:
         "quorum_voters": list(NAMES),
         "finalize_voters": list(NAMES),
         "timeout_voters": [],
+        "rival_voters": [],
+        "late_voters": [],
         "timeout_cause": None,
+        "timeout_after_ms": None,
         "reasons": [],
         **fields,
     }
@@ -195,7 +203,8 @@ def make_failed_view(number: int, reason: str) -> dict[str, Any]:
         quorum_voters=[],
         finalize_voters=[],
         timeout_voters=["n0", "n1", "n3"],
-        timeout_cause="peer_lost",
+        timeout_cause="leader_lost",
+        timeout_after_ms=12.0,
         reasons=[reason],
     )
 
