@@ -46,7 +46,9 @@ _NAMESPACE: Final = integer(
     example=7,
 )
 _FINALITY: Final = flag("finality", "Whether to add why it is final: a certificate that anybody can check.")
-_FROM: Final = integer("from", "Height of the first block.", default=0, least=0, most=HEIGHT_MAX, example=1)
+_FROM: Final = integer(
+    "from", "Height of the first block. Absent: the newest ones.", default=None, least=0, most=HEIGHT_MAX, example=1
+)
 _LIMIT: Final = integer(
     "limit",
     f"How many blocks at most. An answer also ends with {RANGE_PAYLOAD_BYTES_MAX} bytes of payload behind it.",
@@ -74,8 +76,8 @@ class Blocks:
                 name="listBlocks",
                 tag="Blocks",
                 summary="A range of finalized blocks",
-                description="In ascending order, without a gap. Ask again from `next` until it is null: then you have "
-                "all that are final now.",
+                description="In ascending order, without a gap, from a height on or the newest ones. Ask again from "
+                "`next` until it is null: then you have all that are final now.",
                 parameters=(_FROM, _LIMIT, _RANGE_FORM, _NAMESPACE, _FINALITY),
                 answers=(Answer((RangeJson,)),),
                 problems=(EPOCH_NOT_FOUND, FINALITY_NOT_FOUND),
@@ -105,9 +107,10 @@ class Blocks:
         return answer_json(answer)
 
     async def range(self, _request: Request, query: Query) -> Response:
-        namespace, start, limit = query.read(_NAMESPACE), Height(query.read(_FROM)), query.read(_LIMIT)
+        namespace, limit = query.read(_NAMESPACE), query.read(_LIMIT)
         form = "full" if namespace is not None and _RANGE_FORM not in query else query.read(_RANGE_FORM)
-        latest = self._node.storage.latest_height
+        latest, first = self._node.storage.latest_height, query.read(_FROM)
+        start = Height(max(0, latest - limit + 1) if first is None else first)
         blocks = self._node.storage.read_decided(start, blocks_max=limit, bytes_max=RANGE_PAYLOAD_BYTES_MAX)
         self._directory.update(self._node.status().ledger)
         answer = RangeJson([], None, latest)

@@ -2,8 +2,10 @@
 
 from typing import Final
 
+from consensus.docket import OPERATIONS_PENDING_MAX
 from sequencer.api.blocks import RANGE_PAYLOAD_BYTES_MAX
 from sequencer.api.body import BODY_SECONDS_MAX
+from sequencer.api.faults import LIMIT_MAX as FAULTS_MAX
 from sequencer.api.ledger import SCHEDULE_VIEWS_MAX
 from sequencer.api.waiting import WAIT_SECONDS_MAX
 from sequencer.ledger_log import CHANGES_KEPT_MAX
@@ -12,6 +14,7 @@ from sequencer.schema.blocks import RANGE_BLOCKS_MAX
 from sequencer.schema.operations import OPERATION_BYTES_MAX
 from sequencer.schema.status import LimitsJson
 from sequencer.schema.transactions import BATCH_BYTES_MAX, BATCH_TRANSACTIONS_MAX
+from sequencer.schema.views import VIEWS_LISTED_MAX
 
 HEAD_BYTES_MAX: Final = 16 * 1024
 """Request line and headers; the server cuts off who sends more."""
@@ -30,4 +33,7 @@ def gather_limits(network: NetworkConfig) -> LimitsJson:
         range_payload_bytes_max=RANGE_PAYLOAD_BYTES_MAX,
         schedule_views_max=SCHEDULE_VIEWS_MAX,
         records_max=CHANGES_KEPT_MAX,
+        views_max=VIEWS_LISTED_MAX,
+        faults_max=FAULTS_MAX,
+        pending_operations_max=OPERATIONS_PENDING_MAX,
     )

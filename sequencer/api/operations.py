@@ -10,18 +10,20 @@ import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from consensus.docket import OPERATIONS_PENDING_MAX
 from consensus.operations import Operation, compute_operation_id
 from consensus.types import Commitment, ValidatorId
 from sequencer.api.body import read_body, read_media_type
 from sequencer.api.encoding import answer_json, parse_hash, parse_json_operation, parse_operation_bytes, to_hex
 from sequencer.api.node_view import NodeView
-from sequencer.api.parameters import Query
-from sequencer.api.problems import BAD_HASH, OPERATION_REFUSED, SHUTTING_DOWN, Problem
+from sequencer.api.parameters import Query, integer, text
+from sequencer.api.problems import BAD_HASH, OPERATION_NOT_PENDING, OPERATION_REFUSED, SHUTTING_DOWN, Problem
 from sequencer.api.route import JSON, OCTETS, Answer, Body, PathParameter, Route
 from sequencer.directory import Directory
 from sequencer.operation_codec import describe_operation, get_kind
 from sequencer.schema.operations import (
     OPERATION_BYTES_MAX,
+    PENDING_DEFAULT,
     Base64OperationJson,
     BondJson,
     EncodedOperationJson,
@@ -41,6 +43,14 @@ _ID: Final = PathParameter(
     {"type": "string", "pattern": "^(0x)?[0-9a-fA-F]{64}$"},
     "0x9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
 )
+_FROM: Final = text(
+    "from",
+    "Id of the first one, as `next` of an answer before gave it. Absent: from the oldest one on.",
+    lambda written: Commitment(parse_hash(written)),
+    pattern="^(0x)?[0-9a-fA-F]{64}$",
+    default=None,
+)
+_LIMIT: Final = integer("limit", "How many at most.", default=PENDING_DEFAULT, least=1, most=OPERATIONS_PENDING_MAX)
 _BODIES: Final = (
     Body(
         JSON,
@@ -91,7 +101,9 @@ class Operations:
                 tag="Stake",
                 summary="Operations that wait for a leader",
                 description="In the order in which they came to this node.",
+                parameters=(_FROM, _LIMIT),
                 answers=(Answer((PendingJson,)),),
+                problems=(BAD_HASH, OPERATION_NOT_PENDING),
             ),
             Route(
                 method="GET",
@@ -120,12 +132,20 @@ class Operations:
         self._submit(operation)
         return answer_json(OperationJson(to_hex(operation_id), "pending", get_kind(operation)), 202)
 
-    async def list(self, _request: Request, _query: Query) -> Response:
-        pending = [
-            {"id": to_hex(compute_operation_id(operation))} | describe_operation(operation)
-            for operation in self._node.pending_operations()
-        ]
-        return answer_json(PendingJson(pending))
+    async def list(self, _request: Request, query: Query) -> Response:
+        pending = {compute_operation_id(operation): operation for operation in self._node.pending_operations()}
+        first = query.read(_FROM)
+        if first is not None and first not in pending:
+            raise Problem(
+                OPERATION_NOT_PENDING,
+                f"{to_hex(first)} waits no more; GET /v1/operations/{to_hex(first)} tells what became of it. "
+                "Begin again without from.",
+            )
+        ids = list(pending)
+        page = ids[0 if first is None else ids.index(first) :]
+        limit = query.read(_LIMIT)
+        shown = [{"id": to_hex(each)} | describe_operation(pending[each]) for each in page[:limit]]
+        return answer_json(PendingJson(shown, to_hex(page[limit]) if len(page) > limit else None))
 
     async def find(self, request: Request, _query: Query) -> Response:
         operation_id = Commitment(parse_hash(request.path_params["id"]))

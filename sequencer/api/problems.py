@@ -108,6 +108,12 @@ EPOCH_NOT_FOUND: Final = Kind(
     "The member `running` is the epoch under way. A node that joined later may not have an old one: ask another.",
     {"running": _COUNT},
 )
+OPERATION_NOT_PENDING: Final = Kind(
+    "operation_not_pending",
+    404,
+    "The operation of this cursor waits no more",
+    "It has been included or dropped since: begin again without from.",
+)
 FINALITY_NOT_FOUND: Final = Kind(
     "finality_not_found",
     404,

@@ -11,18 +11,14 @@ from consensus.evidence import Evidence, compute_evidence_id, get_rule
 from consensus.types import Height
 from sequencer.api.encoding import answer_json, to_hex
 from sequencer.api.node_view import NodeView
-from sequencer.api.parameters import Query, integer
+from sequencer.api.parameters import Query
 from sequencer.api.proofs import describe_contradiction, describe_messages
+from sequencer.api.record_cursor import FROM, LIMIT, take_page
 from sequencer.api.route import Answer, Route
 from sequencer.directory import Directory
 from sequencer.ledger_log import CHANGES_KEPT_MAX, ChangeEntry
-from sequencer.schema.fields import HEIGHT_MAX
 from sequencer.schema.records import ChangeJson, ChangesJson, EvidenceJson, EvidenceListJson
 
-_FROM_HEIGHT: Final = integer("from_height", "Lowest height to show.", default=0, least=0, most=HEIGHT_MAX)
-_LIMIT: Final = integer(
-    "limit", "How many of the newest ones.", default=CHANGES_KEPT_MAX, least=1, most=CHANGES_KEPT_MAX, example=5
-)
 _SLASHING_KINDS: Final = frozenset({"slashed", "jailed", "tombstoned", "released", "unjailed", "compensated"})
 """Changes by which somebody loses stake or liberty, or gets them back."""
 
@@ -48,7 +44,7 @@ class Records:
                 description="Benchings, slashings, bonds, switches between the committees and all else that the "
                 "ledger did, with the reason in words. The node remembers the newest ones since it "
                 "started.",
-                parameters=(_FROM_HEIGHT, _LIMIT),
+                parameters=(FROM, LIMIT),
                 answers=(Answer((ChangesJson,)),),
             ),
             Route(
@@ -59,7 +55,7 @@ class Records:
                 tag="Records",
                 summary="Who lost stake or liberty, or got them back",
                 description="Of the changes: slashed, jailed, tombstoned, released, unjailed and compensated.",
-                parameters=(_FROM_HEIGHT, _LIMIT),
+                parameters=(FROM, LIMIT),
                 answers=(Answer((ChangesJson,)),),
             ),
             Route(
@@ -69,7 +65,9 @@ class Records:
                 name="listEvidence",
                 tag="Records",
                 summary="Proofs of broken rules",
-                description="Those that wait for a leaf, and those that have been punished since the node started.",
+                description="Those that wait for a leaf, all of them, and page by page those that have been punished "
+                "since the node started.",
+                parameters=(FROM, LIMIT),
                 answers=(Answer((EvidenceListJson,)),),
             ),
         )
@@ -80,23 +78,22 @@ class Records:
     async def slashings(self, _request: Request, query: Query) -> Response:
         return self._answer(query, lambda entry: entry.kind in _SLASHING_KINDS)
 
-    async def evidence(self, _request: Request, _query: Query) -> Response:
+    async def evidence(self, _request: Request, query: Query) -> Response:
         self._directory.update(self._node.status().ledger)
         punished = [entry for entry in self._node.recent_changes() if entry.kind == "tombstoned"]
         keys = {(entry.height, str(entry.fields["validator"])) for entry in punished}
         self._included = {key: proof for key, proof in self._included.items() if key in keys}
-        included = [self._find_included(entry) for entry in punished]
-        answer = EvidenceListJson([self._describe(proof) for proof in self._node.pending_evidence()], included)
-        return answer_json(answer)
+        page, following = take_page(punished, query.read(FROM), query.read(LIMIT))
+        pending = [self._describe(proof) for proof in self._node.pending_evidence()]
+        return answer_json(EvidenceListJson(pending, [self._find_included(entry) for entry in page], following))
 
     def _answer(self, query: Query, is_wanted: Callable[[ChangeEntry], bool]) -> Response:
-        start, limit = query.read(_FROM_HEIGHT), query.read(_LIMIT)
         kept = self._node.recent_changes()
-        wanted = [entry for entry in kept if entry.height >= start and is_wanted(entry)][-limit:]
-        shown = [ChangeJson(entry.height, entry.kind, entry.fields, entry.reason) for entry in wanted]
+        page, following = take_page(list(filter(is_wanted, kept)), query.read(FROM), query.read(LIMIT))
+        shown = [ChangeJson(entry.height, entry.kind, entry.fields, entry.reason) for entry in page]
         # Of the oldest height some changes may have been forgotten, once the memory is full.
         complete_from = kept[0].height + (len(kept) >= CHANGES_KEPT_MAX) if kept else None
-        return answer_json(ChangesJson(complete_from, shown))
+        return answer_json(ChangesJson(complete_from, shown, following))
 
     def _find_included(self, entry: ChangeEntry) -> EvidenceJson:
         """Who was tombstoned, with the proof from the leaf that did it: looked up once, as it never changes."""

@@ -9,6 +9,8 @@ from sequencer.schema.fields import Hash, Height
 
 OPERATION_BYTES_MAX: Final = 2048
 """Encoded: three keys and two signatures of any scheme, a name and an address, twice over."""
+PENDING_DEFAULT: Final = 100
+"""Operations in one answer, when nobody says how many: some 50 KB."""
 
 _AnyHex: TypeAlias = Annotated[
     str,
@@ -127,3 +129,4 @@ class PendingJson(msgspec.Struct):
     operations: Annotated[
         list[dict[str, Any]], Meta(description="In the order in which they came; each with its id and its fields.")
     ]
+    next: Annotated[Hash | None, Meta(description="Id of the next one (from=), null at the end.")]

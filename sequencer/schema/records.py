@@ -1,7 +1,7 @@
 """What happened: changes of the ledger, slashings among them, and evidence (J4)."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -10,6 +10,19 @@ from sequencer.schema.fields import Epoch, Hash, Height, Hex, ValidatorName, Vie
 
 MessageKind: TypeAlias = Literal["proposal", "quorum_vote", "finalize_vote", "timeout_vote", "promise"]
 """What can be signed and stand in a proof."""
+
+
+CURSOR_PATTERN: Final = r"^[0-9]{1,18}(\.[0-9]{1,4})?$"
+RECORDS_DEFAULT: Final = 100
+"""In one answer, when nobody says how many: some 20 KB."""
+
+_Next: TypeAlias = Annotated[
+    str | None,
+    Meta(
+        description="What to ask for next (from=), at this node or another; null at the end and without from.",
+        examples=["20.1"],
+    ),
+]
 
 
 class ChangeJson(msgspec.Struct):
@@ -36,6 +49,7 @@ class ChangesJson(msgspec.Struct):
         ),
     ]
     changes: Annotated[list[ChangeJson], Meta(description="Oldest first.")]
+    next: _Next
 
 
 class SignedMessageJson(msgspec.Struct):
@@ -77,3 +91,4 @@ class EvidenceListJson(msgspec.Struct):
     included: Annotated[
         list[EvidenceJson], Meta(description="Those that finalized blocks have punished since the node started.")
     ]
+    next: _Next

@@ -32,6 +32,9 @@ class LimitsJson(msgspec.Struct):
     ]
     schedule_views_max: Annotated[Count, Meta(description="Views to come in one answer.")]
     records_max: Annotated[Count, Meta(description="Changes of the ledger in one answer, and that a node remembers.")]
+    views_max: Annotated[Count, Meta(description="Views that were, in one answer.")]
+    faults_max: Annotated[Count, Meta(description="Faults in one answer.")]
+    pending_operations_max: Annotated[Count, Meta(description="Stake operations that wait, and in one answer.")]
 
 
 class StatusJson(msgspec.Struct):

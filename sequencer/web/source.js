@@ -91,8 +91,9 @@ export class Source {
   /** From the newest known height on, again: more may have happened there. */
   async askChanges() {
     const { model } = this;
-    const from = model.events[0]?.height ?? 0;
-    await this.keep(`v1/changes?from_height=${from}&limit=64`, (answer) => model.onChanges(answer.changes));
+    const newest = model.events[0];
+    const query = newest ? `from=${newest.height}&limit=1000` : "limit=64";
+    await this.keep(`v1/changes?${query}`, (answer) => model.onChanges(answer.changes));
   }
 
   /** The block with which the fallback began says when that was. */

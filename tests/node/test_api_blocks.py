@@ -99,6 +99,14 @@ async def test_following_next_walks_the_whole_chain_once_and_ends(world: World) 
     assert pages >= 2
 
 
+async def test_without_from_the_newest_blocks_come(world: World) -> None:
+    latest = (await world.get("/v1/blocks/latest"))["height"]
+    page = await world.get("/v1/blocks?limit=2")
+    assert [block["height"] for block in page["blocks"]] == [latest - 1, latest]
+    assert page["next"] is None
+    assert (await world.get("/v1/blocks"))["blocks"][0]["height"] == 0
+
+
 async def test_a_range_beyond_the_end_is_empty_and_has_no_next(world: World) -> None:
     page = await world.get("/v1/blocks?from=1000000")
     assert page["blocks"] == []

@@ -110,7 +110,7 @@ async def test_an_operation_is_pending_then_included_and_never_taken_twice(
     node.refusal = "nonce 2, the account's next one is 3"
     again = await client.post("/v1/operations", content=encode_operation(operation), headers=OCTETS)
     assert (again.status_code, again.json()["height"]) == (200, 33)
-    assert (await client.get("/v1/operations")).json() == {"operations": []}
+    assert (await client.get("/v1/operations")).json() == {"operations": [], "next": None}
 
 
 async def test_a_refusal_says_what_the_ledger_says(node: FakeNode, client: httpx.AsyncClient) -> None:
@@ -157,6 +157,20 @@ async def test_fields_that_cannot_be_are_named(
     body = assert_problem(await client.post("/v1/operations", json=fields), 400, "bad_body")
     assert said in body["detail"]
     assert node.pending_operations() == []
+
+
+async def test_following_next_lists_every_operation_that_waits(node: FakeNode, client: httpx.AsyncClient) -> None:
+    for operation in make_operations(node).values():
+        node.submit_operation(operation)
+    everything = (await client.get("/v1/operations")).json()
+    assert everything["next"] is None
+    page = (await client.get("/v1/operations?limit=3")).json()
+    assert page["operations"] == everything["operations"][:3]
+    rest = (await client.get(f"/v1/operations?from={page['next']}&limit=3")).json()
+    assert rest == {"operations": everything["operations"][3:], "next": None}
+    node.places.clear()
+    body = assert_problem(await client.get(f"/v1/operations?from={page['next']}"), 404, "operation_not_pending")
+    assert "without from" in body["detail"]
 
 
 async def test_an_integer_may_be_written_with_a_fraction_of_zero(node: FakeNode, client: httpx.AsyncClient) -> None:
@@ -251,4 +265,4 @@ async def test_a_real_node_tells_its_ledger_and_its_next_leaders(tmp_path: Path)
         views = (await world.get("/v1/schedule?views=3"))["views"]
         assert [entry["leader"] for entry in views] == ["n0", "n0", "n0"]
         assert views[0]["view"] >= status["view"]
-        assert await world.get("/v1/evidence") == {"pending": [], "included": []}
+        assert await world.get("/v1/evidence") == {"pending": [], "included": [], "next": None}

@@ -78,11 +78,11 @@ async def test_changes_come_with_names_and_reasons(client: httpx.AsyncClient) ->
 
 
 async def test_changes_from_a_height_on_and_the_newest_ones(client: httpx.AsyncClient) -> None:
-    shown = await get(client, "/v1/changes?from_height=20")
+    shown = await get(client, "/v1/changes?from=20")
     assert [change["height"] for change in shown["changes"]] == [20, 20, 30, 30]
     shown = await get(client, "/v1/changes?limit=1")
     assert [change["kind"] for change in shown["changes"]] == ["bonded"]
-    assert_problem(await client.get("/v1/changes?from_height=-1"), 400, "bad_parameter")
+    assert_problem(await client.get("/v1/changes?from=-1"), 400, "bad_parameter")
     assert_problem(await client.get("/v1/changes?limit=0"), 400, "bad_parameter")
 
 
@@ -93,12 +93,46 @@ async def test_slashings_are_the_changes_that_cost(client: httpx.AsyncClient) ->
     assert "22 to the pool, 26 burned" in shown[0]["reason"]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 5])
+async def test_following_next_tells_every_change_once(client: httpx.AsyncClient, limit: int) -> None:
+    """Several happened at one height, and a page may end between them."""
+    told: list[Any] = []
+    cursor: str | None = "0"
+    while cursor is not None:
+        page = await get(client, f"/v1/changes?from={cursor}&limit={limit}")
+        assert len(page["changes"]) <= limit
+        told += page["changes"]
+        cursor = page["next"]
+    assert told == (await get(client, "/v1/changes"))["changes"]
+    assert len(told) == 5
+
+
+async def test_a_cursor_means_the_same_when_more_has_happened(node: FakeNode, client: httpx.AsyncClient) -> None:
+    cursor = (await get(client, "/v1/changes?from=0&limit=2"))["next"]
+    assert cursor == "20.1"
+    node.changes.append(node.changes[-1])
+    rest = await get(client, f"/v1/changes?from={cursor}")
+    assert [change["kind"] for change in rest["changes"]] == ["tombstoned", "fallback_activated", "bonded", "bonded"]
+    assert rest["next"] is None
+    assert (await get(client, "/v1/changes?from=20.9"))["changes"][0]["height"] == 30
+    assert_problem(await client.get("/v1/changes?from=20."), 400, "bad_parameter")
+
+
+async def test_slashings_and_evidence_come_in_pages_too(client: httpx.AsyncClient) -> None:
+    page = await get(client, "/v1/slashings?from=0&limit=1")
+    assert (page["changes"][0]["kind"], page["next"]) == ("slashed", "20.1")
+    page = await get(client, "/v1/slashings?from=20.1&limit=1")
+    assert (page["changes"][0]["kind"], page["next"]) == ("tombstoned", None)
+    assert (await get(client, "/v1/evidence?from=21"))["included"] == []
+    assert len((await get(client, "/v1/evidence?from=20&limit=1"))["included"]) == 1
+
+
 async def test_a_full_memory_says_from_where_on_it_is_complete(node: FakeNode, client: httpx.AsyncClient) -> None:
     entry = node.changes[0]
     node.changes = [entry] * CHANGES_KEPT_MAX
     assert (await get(client, "/v1/changes"))["complete_from"] == 11
     node.changes = []
-    assert await get(client, "/v1/changes") == {"complete_from": None, "changes": []}
+    assert await get(client, "/v1/changes") == {"complete_from": None, "changes": [], "next": None}
 
 
 def sign(number: int) -> SignedLeaf:

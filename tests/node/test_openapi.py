@@ -103,10 +103,21 @@ def test_a_parameter_is_what_its_schema_says(route: Route) -> None:
             if value is not None:
                 assert validator.is_valid(value)
                 written = str(value).lower() if isinstance(value, bool) else str(value)
-                assert parameter.parse(written) == value
+                assert str(parameter.parse(written)) == str(value)
         if "maximum" in parameter.schema:
             with pytest.raises(ValueError):
                 parameter.parse(str(parameter.schema["maximum"] + 1))
+
+
+async def test_every_bound_of_a_parameter_is_published_with_the_limits() -> None:
+    """A client reads one answer, and knows how much it may ask for."""
+    async with make_client(FakeNode()) as client:
+        limits = (await client.get("/v1/limits")).json()
+        assert (await client.get("/v1/status")).json()["limits"] == limits
+    for route in TABLE:
+        for parameter in route.parameters:
+            if parameter.name in ("limit", "views", "timeout_s"):
+                assert parameter.schema["maximum"] in limits.values(), f"{route.path}: {parameter.name}"
 
 
 def test_names_are_unique_and_fit_a_program() -> None:
