@@ -76,6 +76,13 @@ def test_t5_a_node_is_added_votes_and_another_one_leaves(tmp_path: Path) -> None
         assert not (home / "n1" / "node.toml").exists()
         assert (home / "n1" / "validator.key").exists(), "a key is never deleted"
 
+        # Whoever has the network file alone follows all of that.
+        proven = run("verify", "--home", str(home), "-o", "json")
+        assert proven.returncode == 0, proven.stderr
+        told = json.loads(proven.stdout)
+        assert told["epochs_followed"] >= 4
+        assert told["blocks"][0]["total_stake"] == sum(row["weight"] for row in show(home).values())
+
         end(process)
 
     # The chain is resumed by those who are left, the node that was added among them, and one with its new key.
