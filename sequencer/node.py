@@ -241,6 +241,9 @@ class Node:
         """True once all of these transactions are decided and durable here, False as soon as one has expired."""
         return await self._transactions.wait_finalized(hashes)
 
+    async def wait_decide(self) -> None:
+        await self._release.decided.park()
+
     async def drain(self) -> None:
         """Return once everything that was submitted before is on its way to the next leaders.
 

@@ -71,6 +71,8 @@ class Release:
         self.announced = member.replica.tip
         """The last block that everybody here has been told to be final."""
         self.has_decided = False
+        self.decided = trio.lowlevel.ParkingLot()
+        """Where the next decide is waited for."""
 
     def carry_out(self, effect: Effect) -> None:  # noqa: C901 - one flat match over all effects
         match effect:
@@ -143,4 +145,5 @@ class Release:
             self._transactions.on_final(payload)
         self.has_decided = True
         self.announced = blocks[-1]
+        self.decided.unpark_all()
         self._metrics.on_decide(blocks, transactions, trio.current_time())

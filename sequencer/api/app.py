@@ -23,6 +23,8 @@ from sequencer.api.problems import Problem, on_client_gone, on_error, on_http_ex
 from sequencer.api.records import Records
 from sequencer.api.route import Route
 from sequencer.api.status import Status
+from sequencer.api.streaming.pump import Pump
+from sequencer.api.streaming.routes import Streams
 from sequencer.api.submit import Submit
 from sequencer.api.validators import Validators
 from sequencer.api.views import Views
@@ -37,15 +39,19 @@ _HANDLERS: Final = {
 }
 
 
-def make_table(node: NodeView, closing: trio.Event, fault_log: FaultLog | None = None) -> tuple[Route, ...]:
+def make_table(
+    node: NodeView, closing: trio.Event, fault_log: FaultLog | None = None, pump: Pump | None = None
+) -> tuple[Route, ...]:
     """Everything that a node serves, in the order in which the document shows it."""
     directory = Directory(node.network)
+    blocks = Blocks(node, directory)
     groups = (
         Submit(node, directory, closing),
-        Blocks(node, directory),
+        blocks,
         Namespaces(node),
         LightRoutes(node, directory),
         Views(node, directory),
+        Streams(node, directory, blocks, pump or Pump()),
         LedgerRoutes(node, directory),
         Validators(node, directory),
         Operations(node, directory, closing),
@@ -58,9 +64,13 @@ def make_table(node: NodeView, closing: trio.Event, fault_log: FaultLog | None =
     return described + Documents(node.version, described).routes()
 
 
-def make_app(node: NodeView, closing: trio.Event, fault_log: FaultLog | None = None) -> ASGIApp:
-    """`closing` tells requests that wait for finality that the node is going down: they answer at once."""
-    table = make_table(node, closing, fault_log)
+def make_app(
+    node: NodeView, closing: trio.Event, fault_log: FaultLog | None = None, pump: Pump | None = None
+) -> ASGIApp:
+    """`closing` tells requests that wait for finality that the node is going down: they answer at once. Streams begin,
+    and flow as long as `pump` runs.
+    """
+    table = make_table(node, closing, fault_log, pump)
     app = Starlette(routes=make_routes(table), exception_handlers=dict(_HANDLERS))
     # One address for one thing: a trailing slash is another address, not a redirection.
     app.router.redirect_slashes = False

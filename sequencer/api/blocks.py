@@ -36,7 +36,7 @@ RANGE_PAYLOAD_BYTES_MAX: Final = 2 * 1024 * 1024
 _FORMS: Final[tuple[TransactionForm, ...]] = ("full", "hashes", "none")
 _ONE_FORM: Final = choice("transactions", "What to show of its transactions.", _FORMS, default="hashes")
 _RANGE_FORM: Final = choice("transactions", "What to show of each block's transactions.", _FORMS, default="none")
-_NAMESPACE: Final = integer(
+NAMESPACE: Final = integer(
     "namespace",
     "Show of each block the transactions of this namespace alone; as bytes, unless `transactions` says otherwise. "
     "A block that has none of them is shown without any. Absent: all namespaces.",
@@ -78,7 +78,7 @@ class Blocks:
                 summary="A range of finalized blocks",
                 description="In ascending order, without a gap, from a height on or the newest ones. Ask again from "
                 "`next` until it is null: then you have all that are final now.",
-                parameters=(_FROM, _LIMIT, _RANGE_FORM, _NAMESPACE, _FINALITY),
+                parameters=(_FROM, _LIMIT, _RANGE_FORM, NAMESPACE, _FINALITY),
                 answers=(Answer((RangeJson,)),),
                 problems=(EPOCH_NOT_FOUND, FINALITY_NOT_FOUND),
             ),
@@ -107,7 +107,7 @@ class Blocks:
         return answer_json(answer)
 
     async def range(self, _request: Request, query: Query) -> Response:
-        namespace, limit = query.read(_NAMESPACE), query.read(_LIMIT)
+        namespace, limit = query.read(NAMESPACE), query.read(_LIMIT)
         form = "full" if namespace is not None and _RANGE_FORM not in query else query.read(_RANGE_FORM)
         latest, first = self._node.storage.latest_height, query.read(_FROM)
         start = Height(max(0, latest - limit + 1) if first is None else first)

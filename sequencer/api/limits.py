@@ -7,6 +7,8 @@ from sequencer.api.blocks import RANGE_PAYLOAD_BYTES_MAX
 from sequencer.api.body import BODY_SECONDS_MAX
 from sequencer.api.faults import LIMIT_MAX as FAULTS_MAX
 from sequencer.api.ledger import SCHEDULE_VIEWS_MAX
+from sequencer.api.streaming.reader import LAG_SECONDS_MAX
+from sequencer.api.streaming.routes import STREAMS_MAX
 from sequencer.api.waiting import WAIT_SECONDS_MAX
 from sequencer.ledger_log import CHANGES_KEPT_MAX
 from sequencer.network_config import NetworkConfig
@@ -19,6 +21,13 @@ from sequencer.schema.views import VIEWS_LISTED_MAX
 HEAD_BYTES_MAX: Final = 16 * 1024
 """Request line and headers; the server cuts off who sends more."""
 
+STALLED_SECONDS_MAX: Final = 20
+"""A client that takes nothing of its answer for so long is cut off by the kernel: it would hold the answer for ever."""
+
+MESSAGE_BYTES_MAX: Final = 1024
+"""Of a WebSocket message from a client. Streams listen to none; some clients greet or show in this way that they live.
+"""
+
 
 def gather_limits(network: NetworkConfig) -> LimitsJson:
     return LimitsJson(
@@ -27,7 +36,9 @@ def gather_limits(network: NetworkConfig) -> LimitsJson:
         batch_transactions_max=BATCH_TRANSACTIONS_MAX,
         operation_bytes_max=OPERATION_BYTES_MAX,
         head_bytes_max=HEAD_BYTES_MAX,
+        message_bytes_max=MESSAGE_BYTES_MAX,
         body_s_max=BODY_SECONDS_MAX,
+        stalled_s_max=STALLED_SECONDS_MAX,
         wait_s_max=WAIT_SECONDS_MAX,
         range_blocks_max=RANGE_BLOCKS_MAX,
         range_payload_bytes_max=RANGE_PAYLOAD_BYTES_MAX,
@@ -36,4 +47,6 @@ def gather_limits(network: NetworkConfig) -> LimitsJson:
         views_max=VIEWS_LISTED_MAX,
         faults_max=FAULTS_MAX,
         pending_operations_max=OPERATIONS_PENDING_MAX,
+        streams_max=STREAMS_MAX,
+        stream_lag_s_max=LAG_SECONDS_MAX,
     )

@@ -144,6 +144,10 @@ class NodeView(Protocol):
         """True once all of these transactions are decided, False as soon as one has expired. May be cancelled."""
         ...
 
+    async def wait_decide(self) -> None:
+        """Return with the next decided block. It is not missed by whoever calls without a checkpoint after a look."""
+        ...
+
     def find_pending(self, transaction_hash: bytes) -> bytes | None:
         """A transaction that this node has accepted and that is not final yet."""
         ...

@@ -204,6 +204,13 @@ NOT_READY: Final = Kind("not_ready", 503, "The node is not ready", "Ask again in
 SHUTTING_DOWN: Final = Kind(
     "shutting_down", 503, "The node is shutting down", "Send it to another node; nothing is ordered twice."
 )
+TOO_MANY_STREAMS: Final = Kind(
+    "too_many_streams",
+    503,
+    "This node has as many readers of streams as it serves at a time",
+    "Follow another node: all of them stream the same. The member `streams_max` is the limit.",
+    {"streams_max": _COUNT},
+)
 TRANSACTION_EXPIRED: Final = Kind(
     "transaction_expired", 504, "It was pending for too long", "Send the same again; nothing is ordered twice."
 )

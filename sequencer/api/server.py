@@ -11,8 +11,10 @@ import trio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sequencer.api.app import make_app
-from sequencer.api.limits import HEAD_BYTES_MAX
+from sequencer.api.guard import guard_connections
+from sequencer.api.limits import HEAD_BYTES_MAX, MESSAGE_BYTES_MAX, STALLED_SECONDS_MAX
 from sequencer.api.node_view import NodeView
+from sequencer.api.streaming.pump import Pump
 from sequencer.fault_log import FaultLog
 from sequencer.ports import Address, explain_bind_error
 
@@ -23,8 +25,9 @@ KEEP_ALIVE_SECONDS: Final = 5
 """An idle connection, and one whose request head does not arrive, is closed after this. Short, because anycorn keeps
 the descriptor of an idle connection for so long even when the client has closed it."""
 
-STALLED_READER_MS: Final = 20_000
-"""A client that takes nothing of its answer for so long is cut off by the kernel: it would hold the answer for ever."""
+UNSENT_BYTES_MAX: Final = 128 * 1024
+"""What the kernel takes of an answer before it can be sent. Without this bound it would keep megabytes for each reader
+of a stream that does not keep up; what is on its way on a long line is not counted."""
 
 BACKLOG: Final = 512
 """Connections that wait to be accepted: one burst of clients during a long turn."""
@@ -61,10 +64,12 @@ def open_listener(address: Address) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Both are inherited by every connection that is accepted.
+        # All are inherited by every connection that is accepted.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_READER_MS)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS_MAX * 1000)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError as error:
@@ -84,19 +89,29 @@ async def serve_api(
     """Answers on `listener`, which it owns, until `closing` is set; then ends within `GRACE_SECONDS`.
 
     Reports the address, with the port that the system chose when 0 was asked for. Cancelled, it ends at once. In both
-    cases a client that takes nothing of its answer can hold it up, for `STALLED_READER_MS`: anycorn shields its writes.
+    cases a client that takes nothing of its answer can hold it up, for `STALLED_SECONDS_MAX`: anycorn shields its
+    writes.
     """
     with listener:
-        app = cast("anycorn.typing.ASGIFramework", _Application(make_app(node, closing, fault_log)))
-        task_status.started(Address(*listener.getsockname()[:2]))
-        while not closing.is_set():
-            try:
-                await anycorn.serve(app, make_config(listener), shutdown_trigger=closing.wait, mode="asgi")
-            except Exception:
-                # A failed accept (no descriptors left) or a defect in one connection ends the server, but must not end
-                # the node: consensus goes on, and the socket is still here.
-                log.exception("HTTP server failed, starting again", after_seconds=RESTART_SECONDS)
-                await trio.sleep(RESTART_SECONDS)
+        pump = Pump()
+        app = _Application(make_app(node, closing, fault_log, pump))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pump.run, closing)
+            task_status.started(Address(*listener.getsockname()[:2]))
+            await _listen(app, listener, closing)
+
+
+async def _listen(app: "_Application", listener: socket.socket, closing: trio.Event) -> None:
+    framework = cast("anycorn.typing.ASGIFramework", app)
+    guard_connections()
+    while not closing.is_set():
+        try:
+            await anycorn.serve(framework, make_config(listener), shutdown_trigger=closing.wait, mode="asgi")
+        except Exception:
+            # A failed accept (no descriptors left) ends the server, but must not end the node: consensus goes on, and
+            # the socket is still here.
+            log.exception("HTTP server failed, starting again", after_seconds=RESTART_SECONDS)
+            await trio.sleep(RESTART_SECONDS)
 
 
 class _Application:
@@ -127,4 +142,7 @@ def make_config(listener: socket.socket) -> anycorn.Config:
     config.include_server_header = False
     config.keep_alive_max_requests = REQUESTS_PER_CONNECTION_MAX
     config.keep_alive_timeout = KEEP_ALIVE_SECONDS
+    config.websocket_max_message_size = MESSAGE_BYTES_MAX
+    # Every reader would have its own copy of each block compressed, in the node's one thread.
+    config.websocket_permessage_deflate = False
     return config

@@ -1,5 +1,4 @@
-"""`sequencer check`: `trace` plays the simulator's oracles to what real nodes have written down, `cluster` and `node`
-look at running ones (`check_health`)."""
+"""`sequencer check trace`: the simulator's oracles over what real nodes have written down."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from consensus.types import ValidatorId
-from sequencer.cli.check_health import cluster, node
 from sequencer.cli.output import OutputFormat, OutputOption, print_json, print_rows, talk
 from sequencer.failures import CommandError, ExitCode
 
@@ -18,16 +16,12 @@ if TYPE_CHECKING:
 
 _PATTERN: Final = "**/*.trace"
 
-check_app = typer.Typer(no_args_is_help=True, help="Are nodes well, and did they keep the rules?")
+check_app = typer.Typer(no_args_is_help=True, help="Hold what has happened against the rules.")
 
 
 @check_app.callback()
 def check() -> None:
-    """Are nodes well, and did they keep the rules?"""
-
-
-check_app.command()(cluster)
-check_app.command()(node)
+    """Hold what has happened against the rules."""
 
 
 @check_app.command()

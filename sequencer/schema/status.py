@@ -24,7 +24,11 @@ class LimitsJson(msgspec.Struct):
     batch_transactions_max: Annotated[Count, Meta(description="Transactions in one batch.")]
     operation_bytes_max: Annotated[Count, Meta(description="Size of one encoded stake operation, in bytes.")]
     head_bytes_max: Annotated[Count, Meta(description="Size of a request's line and headers, in bytes.")]
+    message_bytes_max: Annotated[
+        Count, Meta(description="Size of a message that a client sends over WebSocket, in bytes.")
+    ]
     body_s_max: Annotated[Count, Meta(description="Seconds within which a body must have arrived.")]
+    stalled_s_max: Annotated[Count, Meta(description="Seconds after which a client is cut off that takes nothing.")]
     wait_s_max: Annotated[Count, Meta(description="Seconds for which a request may wait for finality.")]
     range_blocks_max: Annotated[Count, Meta(description="Blocks in one answer.")]
     range_payload_bytes_max: Annotated[
@@ -35,6 +39,10 @@ class LimitsJson(msgspec.Struct):
     views_max: Annotated[Count, Meta(description="Views that were, in one answer.")]
     faults_max: Annotated[Count, Meta(description="Faults in one answer.")]
     pending_operations_max: Annotated[Count, Meta(description="Stake operations that wait, and in one answer.")]
+    streams_max: Annotated[Count, Meta(description="Readers of streams at a time, on this node.")]
+    stream_lag_s_max: Annotated[
+        Count, Meta(description="Seconds that a reader of a stream may ask for before it is told that it lags.")
+    ]
 
 
 class StatusJson(msgspec.Struct):

@@ -120,6 +120,9 @@ class FakeNode:
     async def wait_finalized(self, hashes: Sequence[bytes]) -> bool:
         return False
 
+    async def wait_decide(self) -> None:
+        await trio.sleep_forever()
+
     def find_pending(self, transaction_hash: bytes) -> bytes | None:
         return None
 

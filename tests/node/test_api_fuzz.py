@@ -53,9 +53,10 @@ class InTrio:
         requests = [request]
 
         async def receive() -> Message:
-            if not requests:
+            if not requests and not is_stream(sent):
                 await trio.sleep_forever()
-            return requests.pop()
+            # Of a stream its beginning is looked at: nobody reads on.
+            return requests.pop() if requests else {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:
             sent.append(message)
@@ -63,7 +64,12 @@ class InTrio:
         assert self.app is not None
         with trio.fail_after(60), suppress(Exception):  # a defect has been answered by then, and that is what counts
             await self.app(scope, receive, send)
-        return sent
+        return [*sent, {"type": "http.response.body"}] if is_stream(sent) else sent
+
+
+def is_stream(sent: list[Message]) -> bool:
+    """Whether what was sent so far begins an answer without end."""
+    return bool(sent) and any(value.startswith(b"text/event-stream") for _, value in sent[0].get("headers", ()))
 
 
 SERVED = InTrio()
