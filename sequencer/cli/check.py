@@ -1,4 +1,5 @@
-"""`sequencer check trace`: the simulator's oracles over what real nodes have written down."""
+"""`sequencer check`: `trace` plays the simulator's oracles to what real nodes have written down, `cluster` and `node`
+look at running ones (`check_health`)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from consensus.types import ValidatorId
+from sequencer.cli.check_health import cluster, node
 from sequencer.cli.output import OutputFormat, OutputOption, print_json, print_rows, talk
 from sequencer.failures import CommandError, ExitCode
 
@@ -16,12 +18,16 @@ if TYPE_CHECKING:
 
 _PATTERN: Final = "**/*.trace"
 
-check_app = typer.Typer(no_args_is_help=True, help="Hold what has happened against the rules.")
+check_app = typer.Typer(no_args_is_help=True, help="Are nodes well, and did they keep the rules?")
 
 
 @check_app.callback()
 def check() -> None:
-    """Hold what has happened against the rules."""
+    """Are nodes well, and did they keep the rules?"""
+
+
+check_app.command()(cluster)
+check_app.command()(node)
 
 
 @check_app.command()

@@ -74,6 +74,9 @@ def test_a_running_devnet_is_broken_and_healed(tmp_path: Path) -> None:
         assert look(home)["orders"] == []
         wait_for_peers(urls["n3"], {"n0", "n1", "n2"})
 
+        well = run("check", "cluster", "--home", home, "-o", "json")
+        assert {check["state"] for check in json.loads(well.stdout)["checks"] if check["check"] != "disk"} == {"ok"}
+
         killed = run("chaos", "kill-leader", "--home", home)
         assert killed.returncode == ExitCode.OK, killed.stderr
         assert "is killed" in killed.stderr

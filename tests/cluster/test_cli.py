@@ -184,6 +184,11 @@ def test_a_node_that_somebody_else_started_does_not_end_the_devnet(tmp_path: Pat
             assert process.stderr is not None
             line = next(line for line in process.stderr if "started again:" in line or "started again, as" in line)
             assert "n2 is not started again" in line
+            log = FaultLog(tmp_path / "devnet" / FAULTS_FILE)
+            deadline = time.monotonic() + SECONDS
+            while log.read_active():
+                assert time.monotonic() < deadline, "it is back, whoever has started it: the fault is over"
+                time.sleep(0.05)  # outside of any event loop, and there is nothing to be told by
             assert "is held by" in line
             assert process.poll() is None
         assert run("status", "--home", tmp_path / "devnet").stdout.count("ready") == 3

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from sequencer.dashboards.export import DASHBOARDS
+from sequencer.failures import ExitCode
 from sequencer.fault_log import KILL, FaultLog
 from sequencer.home import HomePlan
 from sequencer.local_cluster.cluster import LocalCluster
@@ -32,6 +33,7 @@ from sequencer.metrics.progress import CHECKPOINT_BLOCKS
 from sequencer.network_config import LeadershipSection
 from tests.cluster.conftest import SECONDS
 from tests.cluster.prometheus import Prometheus, run_prometheus
+from tests.cluster.test_cli import run
 
 STAKES: Final = (10_000, 10_000, 10_000, 10_000, 1_000)
 """Three of the heavy ones are enough, with or without the light one, which lies."""
@@ -123,6 +125,7 @@ def test_alerts_fire_and_every_query_answers(story: Story) -> None:
     check_rules(story)
     check_panels(story)
     check_faults(story)
+    check_command(story)
 
 
 def check_alerts(story: Story) -> None:
@@ -174,6 +177,16 @@ def check_panels(story: Story) -> None:
     assert asked > 100
     networks = story.prometheus.get("label/network/values", **{"match[]": "sequencer_view"})
     assert networks == [DEVNET_NAME]
+
+
+def check_command(story: Story) -> None:
+    """`sequencer check cluster` says the same as the alerts."""
+    result = run("check", "cluster", "--home", story.folder.parent / "home", "-o", "json")
+    assert result.returncode == ExitCode.FAILED, result.stderr
+    states = {check["check"]: check["state"] for check in json.loads(result.stdout)["checks"]}
+    assert {name for name, state in states.items() if state == "critical"} >= {"deciding", "quorum"}
+    assert states["reachable"] == states["fallback"] == "warning"
+    assert states["history"] == states["clock"] == "ok"
 
 
 def check_faults(story: Story) -> None:

@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 
 from consensus.messages import FORWARD_TRANSACTIONS_MAX, decode, encode
 from sequencer.mempool import Admission
-from sequencer.payload import PayloadCache, compute_hashes
+from sequencer.payload import (
+    PayloadCache,
+    compute_hashes,
+    compute_payload_bytes,
+    decode_payload,
+    encode_payload,
+    get_namespace,
+    make_transaction,
+)
 from sequencer.transactions import FORWARD_BYTES_MAX, MempoolLimits, Transactions
 
 
@@ -40,3 +48,32 @@ def test_only_what_is_new_and_from_a_client_is_forwarded() -> None:
     mine = [b"from a peer", b"fresh"]
     assert transactions.submit(mine, compute_hashes(mine)) == [Admission.DUPLICATE, Admission.ACCEPTED]
     assert [forward.transactions for forward in transactions.take_forwards()] == [(b"fresh",)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), max_size=12),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(1, 60)), max_size=20),
+    st.integers(400, 1500),
+)
+def test_what_was_promised_comes_first_and_the_payload_never_grows_too_large(
+    promised: list[tuple[int, int]], others: list[tuple[int, int]], bytes_max: int
+) -> None:
+    """Whatever namespaces the one and the other have, each of its own or all the same."""
+    made = [
+        make_transaction(namespace, number.to_bytes(1) * size)
+        for number, (namespace, size) in enumerate([*promised, *others], start=1)
+    ]
+    first, rest = made[: len(promised)], made[len(promised) :]
+    while compute_payload_bytes(first) > bytes_max // 2:  # promises never fill more than a part of it
+        first.pop()
+    transactions = make_transactions()
+    transactions.submit([*rest, *first], compute_hashes([*rest, *first]))
+    taken = transactions.take(bytes_max, (), first)
+    assert taken[: len(first)] == first
+    assert taken[len(first) :] == rest[: len(taken) - len(first)], "then in the order in which they came"
+    payload = encode_payload(taken)
+    assert len(payload) <= bytes_max
+    assert set(decode_payload(payload).transactions) == set(taken)
+    left = [each for each in rest if each not in taken]
+    slack = 4 + 12 * len({get_namespace(each) for each in first})
+    assert not left or len(encode_payload([*taken, left[0]])) > bytes_max - slack
