@@ -15,6 +15,7 @@ from sequencer.payload import (
     make_transaction,
 )
 from sequencer.transactions import FORWARD_BYTES_MAX, MempoolLimits, Transactions
+from tests.node.chain import GENESIS, hashes_of, make_block
 
 
 def make_transactions() -> Transactions:
@@ -77,3 +78,18 @@ def test_what_was_promised_comes_first_and_the_payload_never_grows_too_large(
     left = [each for each in rest if each not in taken]
     slack = 4 + 12 * len({get_namespace(each) for each in first})
     assert not left or len(encode_payload([*taken, left[0]])) > bytes_max - slack
+
+
+def test_a_transaction_is_pending_until_everybody_may_know_that_it_is_final() -> None:
+    """Between the turn that decides it and the end of the write it has left the mempool, and is still to be found."""
+    transactions = make_transactions()
+    block = make_block(GENESIS, [b"one", b"two"])
+    first, second = decode_payload(block.payload).transactions
+    transactions.submit([first, second, b"another"], compute_hashes([first, second, b"another"]))
+    for _ in range(2):
+        assert [transactions.find_pending(hash_) for hash_ in hashes_of(b"one", b"two")] == [first, second]
+        transactions.on_decide([block])
+    assert len(transactions) == 1
+    transactions.on_durable()
+    assert [transactions.find_pending(hash_) for hash_ in hashes_of(b"one", b"two")] == [None, None]
+    assert transactions.find_pending(*compute_hashes([b"another"])) == b"another"
