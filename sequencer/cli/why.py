@@ -215,7 +215,7 @@ def _ask_for_the_rest(
         heights = [view.proposal.height for view in following if view.proposal is not None]
         changes: list[ChangeJson] = []
         if heights:
-            found = msgspec.convert(client.get("/v1/changes", from_height=min(heights)), ChangesJson).changes
+            found = msgspec.convert(client.get("/v1/changes", **{"from": min(heights)}), ChangesJson).changes
             changes = [change for change in found if change.height <= max(heights)]
         return weights, following, changes[:CHANGES_TOLD_MAX]
 
