@@ -13,7 +13,7 @@ import httpx
 import msgpack
 import trio
 
-from sequencer.payload import DEFAULT_NAMESPACE, compute_transaction_hash
+from sequencer.payload import compute_transaction_hash
 
 BATCH_SECONDS: Final = 0.1
 """Between two batches."""
@@ -22,6 +22,8 @@ WAIT_SECONDS: Final = 5
 RETRY_SECONDS: Final = 0.1
 PENDING_BATCHES_MAX: Final = 400
 """Of clients that wait at the same time: 40 s without any decide. Beyond that new ones do not come."""
+NAMESPACES: Final = 4
+"""Batches take turns among them, so that blocks hold several: of rollups that know nothing of each other."""
 _MEDIA_TYPE: Final = "application/vnd.msgpack"
 _COUNTER_BYTES: Final = 8
 
@@ -34,6 +36,7 @@ class Traffic:
         self._rate = rate
         self._filling = random.randbytes(transaction_bytes - _COUNTER_BYTES)
         self._numbers = count()
+        self._batches = count()
         self._turns = count(random.randrange(len(self._urls)))
         self.sent: set[str] = set()
         """Hashes, as the API writes them."""
@@ -84,21 +87,22 @@ class Traffic:
         return next(self._numbers).to_bytes(_COUNTER_BYTES, "big") + self._filling
 
     async def _submit(self, batch: list[bytes]) -> None:
-        hashes = ["0x" + compute_transaction_hash(DEFAULT_NAMESPACE, data).hex() for data in batch]
+        namespace = next(self._batches) % NAMESPACES
+        hashes = ["0x" + compute_transaction_hash(namespace, data).hex() for data in batch]
         body = b"".join(msgpack.packb(transaction, use_bin_type=True) for transaction in batch)
         self.sent.update(hashes)
         started = trio.current_time()
-        while not await self._try(body):
+        while not await self._try(body, namespace):
             self.retries += 1
             await trio.sleep(RETRY_SECONDS)
         self.acknowledged.update(hashes)
         self.latencies.append((started, trio.current_time() - started))
         self._pending -= 1
 
-    async def _try(self, body: bytes) -> bool:
+    async def _try(self, body: bytes, namespace: int) -> bool:
         """Whether a node says that all of the batch is final."""
         url = self._urls[next(self._turns) % len(self._urls)]
-        query = {"wait": "finalized", "timeout_s": str(WAIT_SECONDS)}
+        query = {"namespace": str(namespace), "wait": "finalized", "timeout_s": str(WAIT_SECONDS)}
         try:
             answer = await self._client.post(
                 f"{url}/v1/transactions/batch", params=query, content=body, headers={"Content-Type": _MEDIA_TYPE}
