@@ -147,6 +147,7 @@ def write_ready_file(cluster: "LocalCluster", path: Path) -> None:
                 "name": name,
                 "pid": processes[name].pid,
                 "api": cluster.url(name),
+                "page": f"{cluster.url(name)}/",
                 "metrics": f"{cluster.url(name)}/metrics",
                 "stake": _get_stake(cluster.home.network, name),
             }
@@ -278,6 +279,7 @@ def _print_start(cluster: "LocalCluster", *, is_new: bool, is_moved: bool, has_p
     first, last = cluster.names[0], cluster.names[-1]
     way = f" --url {cluster.url(first)}" if is_moved else _home_option(cluster)
     console.print(
+        f"Watch it in a browser: {cluster.url(first)}/\n"
         "Try in another terminal:\n"
         f"  sequencer status{way}\n"
         f"  sequencer tx submit 0xc0ffee --wait=finalized --url {cluster.url(first)}\n"

@@ -121,6 +121,7 @@ def test_devnet_from_the_first_command_to_a_resumed_chain(tmp_path: Path, base_p
         assert process.returncode == ExitCode.OK, talk
         assert "127.0.0.1" in talk
         assert "kill -9" in talk
+        assert f"in a browser: {ready['nodes'][0]['page']}\n" in talk
         wait_until_gone(pids)
 
     with run_devnet(tmp_path, "--base-port", base_port) as (process, ready):
