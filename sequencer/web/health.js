@@ -24,7 +24,7 @@ export function findPresence(model, name) {
 }
 
 export const hasVoted = (view, name) =>
-  view.quorum_voters.includes(name) || view.finalize_voters.includes(name) || view.timeout_voters.includes(name);
+  view.voters.quorum.has(name) || view.voters.finalize.has(name) || view.voters.timeout.has(name);
 
 export const isSilent = (presence) => presence === "gone" || presence === "quiet";
 
@@ -75,7 +75,7 @@ export function describeHealth(model, now) {
   const stalledMs = model.progressAt === null ? 0 : now - model.progressAt;
   if (stalledMs > STALLED_MS) {
     const text = `Nothing finalized for ${duration(stalledMs / 1000)}.`;
-    return say("risk", text, "Nothing is finalized.", `Enough stake answers. View ${count(status.view)} is waiting for ${status.leader ?? "its leader"}.`);
+    return say("risk", text, "Nothing is finalized.", `Enough stake answers${silence ? `, though ${silence}` : ""}. View ${count(status.view)} is waiting for ${status.leader ?? "its leader"}.`);
   }
   return describeRunning(model, margin, silence, now);
 }

@@ -6,7 +6,9 @@ import { findPresence, hasVoted, isSilent } from "./health.js";
 import { COLOURS, keyOf } from "./model.js";
 
 const COLUMN = 14; // px, gap included
-const ROW = 24; // px
+const ROW = 24; // px, of a validator
+const ROW_CLOSE = 15; // where there are many
+const MEMBERS_APART_MAX = 24;
 const FAULT_ROWS_MAX = 4;
 
 export class Matrix {
@@ -102,29 +104,35 @@ export class Matrix {
     const { model, shown } = this;
     const { members } = model;
     const presence = members.map((member) => findPresence(model, member.name));
+    const ended = shown.filter((view) => view.ended_ms !== null);
+    const high = members.length > MEMBERS_APART_MAX ? ROW_CLOSE : ROW;
+    byId("matrix").style.setProperty("--row", `${high}px`);
+    this.drawNames(members, presence, ended);
+    const height = members.length * high;
+    setAttribute(this.votes, "height", height);
+    setAttribute(this.votes, "aria-label", describeVotes(members, ended));
+    const chosen = shown.findIndex((view) => keyOf(view) === this.chosen);
+    this.votes.replaceChildren(
+      ...presence.map((now, place) => s("path", { class: isSilent(now) ? "lane silent" : "lane", d: `M0 ${(place + 0.5) * high}h${this.columns * COLUMN}` })),
+      chosen < 0 ? "" : s("rect", { class: "column", x: chosen * COLUMN - 1, y: 0, width: COLUMN, height }),
+      ...drawGlyphs(members, shown, model, high),
+    );
+  }
+
+  drawNames(members, presence, ended) {
+    const { model } = this;
     keyed(this.names, members, (member) => member.name, () => h("li", {}, h("i", { "aria-hidden": "true" }), h("span")), (row, member) => {
       const now = presence[members.indexOf(member)];
       setAttribute(row, "data-presence", now);
+      setAttribute(row, "title", `${member.name}: ${PRESENCE[now]}`);
       setAttribute(row.firstChild, "data-colour", model.colourOf(member.name));
       setText(row.lastChild, member.name);
-      setAttribute(row, "title", `${member.name}: ${PRESENCE[now]}`);
       setAttribute(row.lastChild, "aria-label", `${member.name}, ${PRESENCE[now]}`);
     });
-    const ended = shown.filter((view) => view.ended_ms !== null);
     keyed(this.shares, members, (member) => member.name, () => h("li"), (row, member) => {
       const voted = ended.filter((view) => hasVoted(view, member.name)).length;
       setText(row, ended.length ? `${Math.round((100 * voted) / ended.length)} %` : "");
     });
-    const height = members.length * ROW;
-    setAttribute(this.votes, "height", height);
-    setAttribute(this.votes, "aria-label", describeVotes(members, ended));
-    const paths = drawGlyphs(members, shown, model);
-    const chosen = shown.findIndex((view) => keyOf(view) === this.chosen);
-    this.votes.replaceChildren(
-      ...members.map((_, row) => s("path", { class: isSilent(presence[row]) ? "lane silent" : "lane", d: `M0 ${row * ROW + ROW / 2}h${this.columns * COLUMN}` })),
-      chosen < 0 ? "" : s("rect", { class: "column", x: chosen * COLUMN - 1, y: 0, width: COLUMN, height }),
-      ...paths,
-    );
   }
 
   drawFaults() {
@@ -230,16 +238,16 @@ function describeVotes(members, ended) {
 const describeFault = (fault) => [fault.fault.replaceAll("_", " "), ...fault.targets].join(" ");
 
 /** One path per kind of mark, whatever the number of validators: a ring, a dot in it, a cross, a dash for nothing. */
-function drawGlyphs(members, shown, model) {
+function drawGlyphs(members, shown, model, high) {
   const marks = { quorum: "", finalize: "", timeout: "", none: "" };
   const leads = Array.from({ length: COLOURS }, () => "");
   shown.forEach((view, column) => {
     const x = column * COLUMN + COLUMN / 2 - 1;
-    members.forEach((member, row) => {
-      const y = row * ROW + ROW / 2;
+    members.forEach((member, place) => {
+      const y = (place + 0.5) * high;
       const colour = model.colourOf(member.name);
-      if (view.leader === member.name && colour !== "none") leads[colour] += `M${x - 6} ${y - 9}h12v18h-12z`;
-      const [quorum, finalize, timeout] = [view.quorum_voters, view.finalize_voters, view.timeout_voters].map((voters) => voters.includes(member.name));
+      if (view.leader === member.name && colour !== "none") leads[colour] += `M${x - 6} ${y - high / 2 + 3}h12v${high - 6}h-12z`;
+      const [quorum, finalize, timeout] = [view.voters.quorum, view.voters.finalize, view.voters.timeout].map((voters) => voters.has(member.name));
       if (quorum) marks.quorum += `M${x - 4} ${y}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0`;
       if (finalize) marks.finalize += `M${x - 2} ${y}a2 2 0 1 0 4 0a2 2 0 1 0 -4 0`;
       if (timeout) marks.timeout += `M${x - 4} ${y - 4}l8 8M${x - 4} ${y + 4}l8 -8`;

@@ -6,6 +6,10 @@ export const EVENTS_KEPT_MAX = 60;
 export const BLOCKS_KEPT_MAX = 10;
 export const COLOURS = 7;
 
+/** Looked up for every validator in every column, so not in lists. */
+const collectVoters = ({ quorum_voters, finalize_voters, timeout_voters }) =>
+  ({ quorum: new Set(quorum_voters), finalize: new Set(finalize_voters), timeout: new Set(timeout_voters) });
+
 const keyOf = (view) => `${view.epoch}:${view.view}`;
 
 export class Model {
@@ -63,7 +67,7 @@ export class Model {
 
   addViews(views) {
     const known = new Map(this.views.map((view) => [keyOf(view), view]));
-    for (const view of views) known.set(keyOf(view), view);
+    for (const view of views) known.set(keyOf(view), { ...view, voters: collectVoters(view) });
     // The views in which an epoch closed itself count again in the next one: theirs is the later word.
     const first = views.find((view) => view.epoch === views.at(-1).epoch);
     this.views = [...known.values()]

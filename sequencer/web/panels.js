@@ -6,6 +6,9 @@ import { computeMargin, findPresence, isSilent } from "./health.js";
 import { getJson } from "./source.js";
 
 const TRANSACTIONS_SHOWN_MAX = 20;
+const VALIDATORS_SHOWN_MAX = 12;
+const NAMED_PARTS_MAX = 10;
+const PEERS_SHOWN_MAX = 12;
 const LEADERS_SHOWN_MAX = 10;
 const SPARK_VIEWS = 120;
 
@@ -16,7 +19,7 @@ export function drawStake(model) {
   const shown = validators.map((validator) => ({ ...validator, presence: validator.weight ? findPresence(model, validator.name) : "none" }));
   setText(byId("stake-note"), `${count(margin.answering)} of ${count(margin.total)} answers`);
   const signature = [margin.total, shown.map((v) => [v.name, v.weight, v.stake, v.status, v.reason, v.presence, model.colourOf(v.name)])];
-  redraw(byId("stake"), signature, () => [drawStakeBar(shown, margin, model), drawStakeTable(shown, margin, model)]);
+  redraw(byId("stake"), signature, () => [drawStakeBar(shown, margin, model), drawScrolled(drawStakeTable(shown, margin, model), shown.length)]);
 }
 
 /** All stake side by side, what is silent at the end: the network halts when the rest does not reach the quorum's line. */
@@ -29,8 +32,14 @@ function drawStakeBar(validators, margin, model) {
   const threshold = (weight, name, text) => h("span", { class: `threshold ${name}`, style: { left: `${(100 * weight) / margin.total}%` } }, h("span", {}, text));
   const label = `${count(margin.answering)} of ${count(margin.total)} stake answers. A quorum needs ${count(margin.threshold)}; ` +
     `in any ${count(margin.honest)} at least one validator is honest.`;
-  return h("div", { class: "stake-bar", role: "img", "aria-label": label }, h("div", { class: "parts" }, parts),
+  return h("div", { class: order.length > NAMED_PARTS_MAX ? "stake-bar many" : "stake-bar", role: "img", "aria-label": label }, h("div", { class: "parts" }, parts),
     threshold(margin.honest, "honest", `one honest: ${count(margin.honest)}`), threshold(margin.threshold, "quorum", `quorum: ${count(margin.threshold)}`));
+}
+
+/** A long table has a window of its own, which the keyboard can scroll. */
+function drawScrolled(table, rows) {
+  if (rows <= VALIDATORS_SHOWN_MAX) return table;
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Validators, a table to scroll" }, table);
 }
 
 function drawStakeTable(validators, margin, model) {
@@ -168,12 +177,19 @@ export function drawNode(model) {
   const signature = [status.validator, status.version, status.peers, others, uptime, status.mempool, status.ready, status.epoch, status.height];
   setText(byId("node-note"), `${status.validator} serves this page`);
   redraw(byId("node"), signature, () => h("dl", { class: "facts" },
-    fact("Peers", h("span", { class: "chips" }, others.map((name) => status.peers.includes(name)
-      ? h("span", { class: "chip good" }, `✓ ${name}`) : h("span", { class: "chip bad" }, `✕ ${name}`)))),
+    fact("Peers", h("span", { class: "chips" }, describePeers(others, status.peers))),
     fact("Ready", status.ready ? "yes: has decided, and is not behind" : "no"),
     fact("Mempool", `${plural(status.mempool.transactions, "transaction")}, ${bytes(status.mempool.bytes)}`),
     fact("Epoch", `${status.epoch}: heights ${count(status.epoch_first_height)} to ${count(status.epoch_last_height)}, ${plural(status.epoch_last_height - status.height, "block")} left`),
     fact("Up for", uptime), fact("Version", status.version), fact("Network", h("span", { title: status.network_id }, `${status.network} · ${shorten(status.network_id)}`))));
+}
+
+/** Of many peers only those that are missing have a name. */
+function describePeers(others, peers) {
+  const gone = others.filter((name) => !peers.includes(name)).map((name) => h("span", { class: "chip bad" }, `✕ ${name}`));
+  const here = others.filter((name) => peers.includes(name));
+  if (others.length > PEERS_SHOWN_MAX) return [h("span", { class: "chip good" }, `✓ ${here.length} of ${others.length}`), ...gone];
+  return [...here.map((name) => h("span", { class: "chip good" }, `✓ ${name}`)), ...gone];
 }
 
 const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
