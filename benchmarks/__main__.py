@@ -7,6 +7,8 @@ BENCHMARKS = {
     "startup": "from the command to the first decide, 4 and 20 nodes",
     "leader_kill": "how long four nodes stand still when their leader is killed or frozen",
     "throughput": "finalized transactions per second and their latency, with fsync and without",
+    "api": "how long status and blocks take to read while the cluster orders at half of its peak",
+    "streams": "what a thousand readers of a stream cost their node and the cluster",
     "idle": "CPU of nodes that have nothing to do",
     "storage": "appending blocks, looking up transactions",
     "framing": "how often an honest leader is jailed when others suppress its slots",
