@@ -1,9 +1,9 @@
 """The fault log of a cluster: what was done to it on purpose and what broke by itself, as JSON lines in one file.
 
-`sequencer chaos` and whoever keeps a devnet running write it; every node of the cluster reads it for whoever looks at
-that node. A line holds a whole fault, and nothing is ever rewritten: when a fault ends, it is written again with its
-end, and of several lines with one id the last one counts. So a line that a crash has torn costs that line alone, and
-of a long file only the end is read.
+`sequencer chaos` and whoever keeps a devnet running write it, and a scenario that runs on processes; every node of the
+cluster reads it for whoever looks at that node. A line holds a whole fault, and nothing is ever rewritten: when a fault
+ends, it is written again with its end, and of several lines with one id the last one counts. So a line that a crash has
+torn costs that line alone, and of a long file only the end is read.
 """
 
 import fcntl
@@ -31,7 +31,9 @@ DELAY: Final = "delay"
 PROCESS_FAULTS: Final = (KILL, CRASH, STOP, PAUSE)
 """A process was killed by a signal, ended with an error, ended in order though nobody here asked it to, is frozen."""
 LINK_FAULTS: Final = (PARTITION, DELAY)
-FAULTS: Final = (*PROCESS_FAULTS, *LINK_FAULTS)
+SCENARIO_FAULTS: Final = ("degrade", "cut", "flap", "clog", "corrupt", "rolling_restart", "reset", "burst")
+"""What only a scenario does: to links, to nodes in turn, and two that last for a moment."""
+FAULTS: Final = (*PROCESS_FAULTS, *LINK_FAULTS, *SCENARIO_FAULTS)
 
 
 def read_now_ms() -> int:

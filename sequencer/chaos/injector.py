@@ -3,8 +3,8 @@
 What a fault holds down or frozen it lets go of when it ends, however it ends; a node is started when nobody holds it.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import trio
@@ -83,18 +83,35 @@ class Injector:
 
     async def _happen(self, fault: Fault) -> None:
         happening = Happening(fault, view=self._stage.observer.view, start=trio.current_time())
+        noted = ExitStack()
         try:
             async with self._apply(fault, happening):
                 happening.start = trio.current_time()
                 happening.predicted = self._predict()
                 self.happenings.append(happening)
+                noted.enter_context(self._noting(happening))
                 self._stage.tell(f"{self._describe(happening)} begins; predicted: {happening.predicted}")
                 await self._last(fault, happening)
         finally:
+            noted.close()
             happening.end = trio.current_time()
             self._predict()
         if not isinstance(fault, Reset | Burst):
             self._stage.tell(f"{self._describe(happening)} has ended")
+
+    @contextmanager
+    def _noting(self, happening: Happening) -> Iterator[None]:
+        """In the fault log, from the moment that it has its effect until it is undone."""
+        log, names = self._stage.fault_log, self._stage.names
+        if log is None:
+            yield
+            return
+        hit = [name for name in names if name in happening.nodes]
+        begun = log.begin(get_kind(happening.fault), hit, f"chaos run: {self._describe(happening)}")
+        try:
+            yield
+        finally:
+            log.end(lambda fault: begun is not None and fault.id == begun.id)
 
     def _describe(self, happening: Happening) -> str:
         return describe_fault(get_kind(happening.fault), happening.nodes, len(self._stage.names))

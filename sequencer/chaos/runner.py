@@ -34,14 +34,18 @@ from sequencer.chaos.resources import count_descriptors, read_resident_bytes
 from sequencer.chaos.stage import ObservedRoles, Stage
 from sequencer.chaos.traffic import Traffic
 from sequencer.failures import CommandError, ExitCode
+from sequencer.fault_log import FaultLog
 from sequencer.home import Home
 from sequencer.local_cluster.cluster import LocalCluster, describe_exit
 from sequencer.local_cluster.home import (
+    FAULTS_FILE,
+    compute_fault_settings,
     compute_journal_settings,
     find_base_port,
     merge_settings,
     open_devnet,
 )
+from sequencer.local_cluster.targets import write_targets
 
 SAMPLE_SECONDS: Final = 1.0
 """Between two looks at the processes and their memory."""
@@ -110,8 +114,11 @@ class _Run:
             proxies = Proxies({node.config.validator: node.listen for node in self._home.nodes}, self._random)
             await nursery.start(proxies.run)
             byzantine = dict(self._scenario.cluster.byzantine)
-            settings = merge_settings(proxies.peer_settings(), compute_journal_settings(self._home))
+            settings = merge_settings(
+                proxies.peer_settings(), compute_journal_settings(self._home), compute_fault_settings(self._home)
+            )
             with LocalCluster(self._home, settings, byzantine=byzantine) as cluster:
+                write_targets(cluster)
                 self._stage = self._make_stage(cluster, proxies, byzantine)
                 # Whoever looks at the cluster has stopped before it closes.
                 async with trio.open_nursery() as watching:
@@ -132,6 +139,7 @@ class _Run:
             byzantine=byzantine,
             random=self._random,
             tell=self._tell,
+            fault_log=FaultLog(self._home.path / FAULTS_FILE),
         )
 
     async def _run_phases(self, nursery: trio.Nursery) -> Outcome:

@@ -19,6 +19,7 @@ from sequencer.chaos.impairment import Impairment
 from sequencer.chaos.observer import Observer
 from sequencer.chaos.proxy import Proxies
 from sequencer.chaos.traffic import Traffic
+from sequencer.fault_log import FaultLog
 from sequencer.local_cluster.cluster import LocalCluster
 
 READY_SECONDS: Final = 20.0
@@ -58,6 +59,8 @@ class Stage:
     """(when, node, what became of its process), by Trio's clock: `start`, `end`, `freeze`, `thaw`."""
     dead: set[str] = field(default_factory=set)
     """Nodes that nobody starts again."""
+    fault_log: FaultLog | None = None
+    """Where faults are noted for whoever looks at the nodes while this goes on."""
 
     @property
     def names(self) -> tuple[str, ...]:

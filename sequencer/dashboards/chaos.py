@@ -24,8 +24,13 @@ _FAULTS: Final = Section(
     (
         timeline(
             "Faults",
-            "Faults that are on, by kind, from the cluster's fault log: kill, crash, stop, pause, partition, delay.",
-            Query(f"clamp_max(max by (fault) ({of_network('sequencer_fault_active')}), 1)", "{{fault}}"),
+            "Faults that are on, by kind, from the cluster's fault log: orders of `sequencer chaos`, scenarios, and "
+            "processes that ended by themselves. A row for each kind that has happened.",
+            Query(
+                f"clamp_max(max by (fault) ({of_network('sequencer_fault_active')}) > 0, 1) "
+                'or on () label_replace(vector(0), "fault", "none", "", "")',
+                "{{fault}}",
+            ),
             {"0": ("no", GREY), "1": ("on", RED)},
             height=7,
         ),

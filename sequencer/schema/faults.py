@@ -14,7 +14,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     id: Annotated[str, Meta(description="Names the fault within its log.")]
     fault: Annotated[
         str,
-        Meta(description="kill, crash, stop (a process ended by itself, in order), pause, partition or delay."),
+        Meta(
+            description="kill, crash, stop (a process ended by itself, in order), pause, partition, delay; of "
+            "scenarios also degrade, cut, flap, clog, corrupt, rolling_restart, reset and burst."
+        ),
     ]
     targets: Annotated[tuple[ValidatorName, ...], Meta(description="Nodes that it was done to.")]
     since_ms: Annotated[TimestampMs, Meta(description="When it began, Unix ms.")]

@@ -1,17 +1,19 @@
 """Which scenarios processes take, and what they do when they refuse one."""
 
 from random import Random
+from typing import get_args
 
 import pytest
 
-from netsim.scenario.faults import Cut, Degrade, Flap, Kill, Partition, Trigger
+from netsim.scenario.faults import Cut, Degrade, Fault, Flap, Kill, Partition, Trigger
 from netsim.scenario.files import parse_scenario
 from netsim.scenario.model import Scenario, Settings, Shape
 from sequencer.chaos.injector import describe_fault
 from sequencer.chaos.links import draw_groups, list_pairs, list_parted, make_impairment
-from sequencer.chaos.plan import check_supported, make_home_plan
+from sequencer.chaos.plan import _SIMULATOR_ONLY, check_supported, make_home_plan
 from sequencer.chaos.stock import find_scenarios, list_stock
 from sequencer.failures import CommandError, ExitCode
+from sequencer.fault_log import KILL, PARTITION, PAUSE, SCENARIO_FAULTS
 from sequencer.home import DEFAULT_STAKE
 
 NOW = Trigger(seconds=0)
@@ -22,6 +24,12 @@ def test_every_stock_scenario_can_run_on_processes() -> None:
     assert len(list_stock()) >= 7
     for _, scenario in find_scenarios(["all"]):
         check_supported(scenario)
+
+
+def test_the_fault_log_has_a_word_for_every_fault_of_processes() -> None:
+    """Metrics show each of them by its own name."""
+    kinds = {kind.__struct_config__.tag for kind in get_args(Fault) if not issubclass(kind, _SIMULATOR_ONLY)}
+    assert kinds == {*SCENARIO_FAULTS, KILL, PAUSE, PARTITION}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from sequencer.failures import ExitCode
+from sequencer.fault_log import FaultLog
+from sequencer.local_cluster.home import FAULTS_FILE, TARGETS_FILE
 from tests.cluster.test_cli import run
 
 pytestmark = pytest.mark.cluster
@@ -60,7 +62,13 @@ def test_a_partition_and_a_leader_kill_are_survived_and_judged(tmp_path: Path) -
     assert outcome["figures"]["new_leader_seconds_max"] > 0
     assert json.loads(lines.read_text())["timeline"]["decides"]
     assert "kill n" in result.stderr
-    assert list((tmp_path / "homes" / "short-1").glob("n*/node.log")), "--home keeps the logs"
+    home = tmp_path / "homes" / "short-1"
+    assert list(home.glob("n*/node.log")), "--home keeps the logs"
+    log = FaultLog(home / FAULTS_FILE)
+    assert [fault.fault for fault in log.read()] == ["partition", "kill"], "nodes could tell what was done to them"
+    assert log.read_active() == ()
+    assert all(fault.targets and fault.by.startswith("chaos run: ") for fault in log.read())
+    assert len(json.loads((home / TARGETS_FILE).read_text())) == 4
 
 
 def test_a_run_whose_expectations_are_not_met_fails_and_keeps_its_logs(tmp_path: Path) -> None:
