@@ -11,6 +11,7 @@ BENCHMARKS = {
     "streams": "what a thousand readers of a stream cost their node and the cluster",
     "idle": "CPU of nodes that have nothing to do",
     "storage": "appending blocks, looking up transactions",
+    "metrics": "what counting costs a view, and what a scrape costs",
     "framing": "how often an honest leader is jailed when others suppress its slots",
     "simulator": "decided views per CPU second and what bounds them, and finality on ten regions",
 }
