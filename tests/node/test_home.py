@@ -23,6 +23,7 @@ from sequencer.home import (
     remove_home,
 )
 from sequencer.keys import read_key
+from sequencer.local_cluster.home import DEVNET_NAME, FAULTS_FILE, TARGETS_FILE, open_devnet, remove_devnet
 from sequencer.payload import PayloadCache
 from sequencer.ports import Address
 from sequencer.storage.sqlite import SqliteStorage
@@ -202,3 +203,16 @@ def test_init_refuses_contradictions(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="whole numbers"):
         run_init("--home", str(tmp_path / "home"), "--stakes", "1,half")
     assert not (tmp_path / "home").exists()
+
+
+def test_a_reset_takes_what_a_devnet_leaves_beside_its_nodes(tmp_path: Path) -> None:
+    """Faults and targets are its own; what somebody else has put there is not."""
+    path = tmp_path / "devnet"
+    for foreign in (None, path / TARGETS_FILE.parent / "rules.yml"):
+        open_devnet(path, HomePlan(stakes=(1,), name=DEVNET_NAME))
+        (path / TARGETS_FILE).parent.mkdir()
+        for file in (path / FAULTS_FILE, path / TARGETS_FILE, *([foreign] if foreign else [])):
+            file.write_text("[]\n")
+        remove_devnet(path)
+        assert [file for file in path.rglob("*") if file.is_file()] == ([foreign] if foreign else [])
+        assert path.exists() == (foreign is not None)
