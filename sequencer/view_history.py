@@ -7,9 +7,10 @@ only later. Nothing here is part of the protocol, and nothing reads it back: it 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import islice
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from consensus.epochs import EpochStart, compute_last_height
@@ -62,6 +63,7 @@ class ViewHistory:
         self._entered: deque[View] = deque()
         self._latest = View(-1)
         self._is_first_of_epoch = False
+        self._heard: dict[ValidatorId, Microseconds] = {}
         self._early: list[Callable[[], None]] = []
         self._begin(member.epoch, member.context.stake_table)
 
@@ -92,19 +94,10 @@ class ViewHistory:
             chosen = islice((view for view in entered if view >= from_view), limit)
         return [self._views[view] for view in chosen]
 
-    def compute_last_heard(self) -> dict[ValidatorId, Microseconds]:
-        """When the last vote or proposal of each validator came, as far as it belongs to a view that is kept."""
-        heard: dict[ValidatorId, Microseconds] = {}
-        wanted = set(self._table.ids)
-        for record in reversed(self._views.values()):
-            for votes in (record.quorum, record.finalize, record.timeout):
-                for voter, at in votes.items():
-                    heard[voter] = max(at, heard.get(voter, at))
-            for proposer, proposal in record.proposals.items():
-                heard[proposer] = max(proposal.seen_at, heard.get(proposer, proposal.seen_at))
-            if wanted <= heard.keys():
-                break
-        return heard
+    @property
+    def last_heard(self) -> Mapping[ValidatorId, Microseconds]:
+        """When the last vote or proposal of each validator came, repeated ones included."""
+        return MappingProxyType(self._heard)
 
     # What was seen
 
@@ -143,14 +136,16 @@ class ViewHistory:
 
     def hear_vote(self, vote: Vote) -> None:
         """Of a peer, or of this node."""
+        now = self._heard[vote.voter] = self._now()
         if vote.epoch == self._epoch:
-            self._note_vote(vote, self._now())
+            self._note_vote(vote, now)
         else:
-            self._put_off(vote.epoch, partial(self._note_vote, vote, self._now()))
+            self._put_off(vote.epoch, partial(self._note_vote, vote, now))
 
     def hear_proposal(self, leaf: Leaf, commitment: Commitment) -> None:
         """Signed by its proposer, who need not be the leader."""
-        note = partial(self._note_proposal, leaf, commitment, self._now())
+        now = self._heard[leaf.proposer] = self._now()
+        note = partial(self._note_proposal, leaf, commitment, now)
         if leaf.epoch == self._epoch:
             note()
         else:
@@ -209,6 +204,7 @@ class ViewHistory:
     def _begin(self, epoch: Epoch, table: StakeTable) -> None:
         self._epoch = epoch
         self._table = table
+        self._heard = {validator: at for validator, at in self._heard.items() if validator in table}
         self._last_height = compute_last_height(epoch, self._parameters)
         self._kept_max = max(VIEWS_KEPT_MIN, min(VIEWS_KEPT_MAX, VOTES_KEPT_MAX // (3 * len(table))))
 

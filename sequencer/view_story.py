@@ -11,8 +11,7 @@ from sequencer.schema.records import ChangeJson
 from sequencer.schema.views import ViewJson
 
 SILENT_SECONDS: Final = 3.0
-"""Whoever has not been heard for so long is told of: votes come several times a second, timeout votes every second or
-so."""
+"""Whoever has not been heard for so long is told of: votes come several times a second."""
 
 OUTCOMES: Final = {
     "decided": "went well",
@@ -20,6 +19,13 @@ OUTCOMES: Final = {
     "timed_out": "failed",
     "open": "is under way",
 }
+
+
+def compute_patience(view_age_s: float) -> float:
+    """After how many seconds without a word somebody is silent. In a view that lasts, timeout votes are repeated, more
+    and more seldom, but each validator that lives has sent one since the view began.
+    """
+    return max(SILENT_SECONDS, view_age_s - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,9 @@ class Sight:
     absent: str | None = None
     """Why it answers and has no record of the view."""
     heard_s: Mapping[str, float] = field(default_factory=dict)
-    """Seconds since it last heard each validator; who is missing was not heard in all views that it remembers."""
+    """Seconds since it last heard each validator; who is missing was not heard since the node started."""
+    view_age_s: float = 0.0
+    """For how long it has been in the view that it is in now."""
     peers: Sequence[str] | None = None
     """To whom it is connected now."""
 
@@ -224,12 +232,19 @@ class _Teller:
 
     def _tell_silence(self, name: str) -> str | None:
         """None for one that is heard."""
-        ages = [age for sight in self._sights if sight.name != name and (age := sight.heard_s.get(name)) is not None]
+        ages, is_heard = [], False
+        for sight in self._sights:
+            age = sight.heard_s.get(name)
+            if sight.name != name and age is not None:
+                ages.append(age)
+                is_heard = is_heard or age < compute_patience(sight.view_age_s)
         listeners = [sight.name for sight in self._sights if sight.error is None and sight.name != name]
-        if not listeners or (ages and min(ages) < SILENT_SECONDS):
+        if not listeners or is_heard:
             return None
         nobody = "nobody" if len(listeners) > 1 else f"{listeners[0]} has not"
-        since = f"for {min(ages):.0f} s" if ages else "in all views that are remembered"
+        since = (
+            f"for {min(ages):.0f} s" if ages else "since it started" if len(listeners) == 1 else "since they started"
+        )
         heard = f"{nobody} has heard from it {since}" if len(listeners) > 1 else f"{nobody} heard from it {since}"
         sight = next((sight for sight in self._sights if sight.name == name), None)
         if sight is None:

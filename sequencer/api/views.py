@@ -89,7 +89,7 @@ class Views:
                 next=records[-1].view + 1 if has_more else None,
                 last_heard_ms={
                     self._directory.name_of(validator): _to_ms(at)
-                    for validator, at in sorted(history.compute_last_heard().items())
+                    for validator, at in sorted(history.last_heard.items())
                 },
                 views=shown,
             )

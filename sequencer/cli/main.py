@@ -25,6 +25,7 @@ from sequencer.cli.twins import twins
 from sequencer.cli.tx import tx_app
 from sequencer.cli.verify import verify
 from sequencer.cli.version import version
+from sequencer.cli.watch import watch
 from sequencer.cli.why import why
 from sequencer.failures import ExitCode, explain_failure
 
@@ -60,7 +61,7 @@ def _program(
     pass
 
 
-for _command in (init, start, status, why, forensics, simulate, explore, twins, verify, version):
+for _command in (init, start, status, watch, why, forensics, simulate, explore, twins, verify, version):
     app.command()(_command)
 app.add_typer(devnet_app, name="devnet")
 app.add_typer(chaos_app, name="chaos")

@@ -171,7 +171,8 @@ def _gather(places: "Sequence[Place]", number: int) -> "list[Sight]":
                 raise
             absent = str(problem.body["detail"])
         heard = {name: max(0, page.now_ms - at) / 1000 for name, at in page.last_heard_ms.items()}
-        return Sight(status.validator, client.url, None, view, absent, heard, status.peers)
+        age = (page.now_ms - page.views[-1].started_ms) / 1000 if page.views else 0.0
+        return Sight(status.validator, client.url, None, view, absent, heard, age, status.peers)
 
     return [
         reply.answer or Sight(reply.place.name, reply.place.url, reply.error or "no answer")

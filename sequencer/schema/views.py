@@ -90,8 +90,8 @@ class ViewsJson(msgspec.Struct):
     last_heard_ms: Annotated[
         Mapping[str, int],
         Meta(
-            description="By name of validator, when its last vote or proposal came here, Unix ms; whoever sent none in "
-            "the views that are kept is not there."
+            description="By name of validator, when its last vote or proposal came here, repeated ones included, Unix "
+            "ms; whoever has sent none since the node started is not there."
         ),
     ]
     views: Annotated[
