@@ -233,19 +233,17 @@ class _Teller:
     def _tell_silence(self, name: str) -> str | None:
         """None for one that is heard."""
         ages, is_heard = [], False
-        for sight in self._sights:
-            age = sight.heard_s.get(name)
-            if sight.name != name and age is not None:
+        for listener in self._sights:
+            age = listener.heard_s.get(name)
+            if listener.name != name and age is not None:
                 ages.append(age)
-                is_heard = is_heard or age < compute_patience(sight.view_age_s)
+                is_heard = is_heard or age < compute_patience(listener.view_age_s)
         listeners = [sight.name for sight in self._sights if sight.error is None and sight.name != name]
         if not listeners or is_heard:
             return None
-        nobody = "nobody" if len(listeners) > 1 else f"{listeners[0]} has not"
-        since = (
-            f"for {min(ages):.0f} s" if ages else "since it started" if len(listeners) == 1 else "since they started"
-        )
-        heard = f"{nobody} has heard from it {since}" if len(listeners) > 1 else f"{nobody} heard from it {since}"
+        is_alone = len(listeners) == 1
+        since = f"for {min(ages):.0f} s" if ages else f"since {'it' if is_alone else 'they'} started"
+        heard = f"{listeners[0]} has not heard from it {since}" if is_alone else f"nobody has heard from it {since}"
         sight = next((sight for sight in self._sights if sight.name == name), None)
         if sight is None:
             return f"{name} is down or cut off: {heard}"

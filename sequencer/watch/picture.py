@@ -143,7 +143,7 @@ class _Painter:
         needed = -(-100 * quorum // max(1, self._total))
         if answering < quorum:
             share = 100 * answering // max(1, self._total)
-            return "halted", f"Halted: {silence}. {share} % of the stake votes, it takes {needed} %."
+            return "halted", f"{silence}: {share} % of the stake votes, it takes {needed} %."
         waited = self._compute_stall()
         if waited is not None and waited > STALLED_SECONDS:
             awaited = f"view {self._best.status.view} waits for {self._find_leader() or 'its leader'}"

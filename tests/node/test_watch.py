@@ -115,7 +115,7 @@ def test_one_dead_is_a_risk_and_two_are_a_halt(nodes: dict[str, _Connected | Non
     picture = look()
     assert (picture.level, picture.sentence) == (
         "halted",
-        "Halted: n2 and n3 are silent. 50 % of the stake votes, it takes 67 %.",
+        "n2 and n3 are silent: 50 % of the stake votes, it takes 67 %.",
     )
     lose(nodes, "n0", "n1")
     picture = look()
