@@ -144,7 +144,7 @@ def _collect(
     question: "Question",
     seconds: float,
 ) -> "tuple[Bundle, Proven]":
-    from sequencer.api_client import Unreachable
+    from sequencer.client.errors import Unreachable
     from sequencer.light.collecting import collect
     from sequencer.light.source import NodeSource
 

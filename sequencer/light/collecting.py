@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final
 
 import msgspec
 
 from consensus.catchup import RANGE_PATH_BYTES_MAX
 from consensus.context import EpochContext
 from sequencer.anchor import Anchor
-from sequencer.api_client import ApiProblem
+from sequencer.client import calls
+from sequencer.client.calls import Call
+from sequencer.client.errors import ApiProblem
 from sequencer.failures import CommandError, ExitCode
 from sequencer.light.bundle import BlockProof, Bundle, make_checkpoint
 from sequencer.light.errors import ProofError
@@ -20,7 +23,6 @@ from sequencer.light.payload_proof import PayloadProof, parse_proof
 from sequencer.light.questions import BlockAt, BlockNamed, LatestBlock, NamespaceRange, Question, TransactionIn
 from sequencer.light.source import NodeSource
 from sequencer.network_sections import PAYLOAD_BYTES_LIMIT
-from sequencer.schema.namespaces import NamespaceJson, TransactionProofJson
 
 FINALITY_BYTES_MAX: Final = 3 * RANGE_PATH_BYTES_MAX
 """A path as long as nodes serve each other, with the leaf below and the FC above it, and room."""
@@ -28,7 +30,17 @@ FINALITY_BYTES_MAX: Final = 3 * RANGE_PATH_BYTES_MAX
 PAYLOAD_JSON_BYTES_MAX: Final = 6 * PAYLOAD_BYTES_LIMIT
 """A payload of one namespace stands there twice as hexadecimal digits, and the rest is small."""
 
-Shape = TypeVar("Shape", bound=msgspec.Struct)
+STATUS_BYTES_MAX: Final = 1024 * 1024
+PROBLEM_CHARACTERS_MAX: Final = 400
+
+
+class _Network(msgspec.Struct):
+    """All that matters of a node's status."""
+
+    network_id: str
+
+
+_ASK_NETWORK: Final = Call("GET", "/v1/status", partial(msgspec.json.decode, type=_Network))
 
 
 def collect(
@@ -43,8 +55,7 @@ def collect(
     blocks: list[BlockProof] = []
     for block_id, proof, place in _find_blocks(source, question):
         with _inconclusive():
-            encoded = source.get_raw(f"/v1/blocks/{block_id}/finality", FINALITY_BYTES_MAX)
-        finality = decode_finality(encoded)
+            finality = source.send(_ask_finality(block_id), FINALITY_BYTES_MAX)
         _follow(source, examination, finality, snapshots)
         examination.take_block(finality, proof, place)
         blocks.append(BlockProof(finality, proof, place))
@@ -62,9 +73,10 @@ def collect(
 def _check_network(source: NodeSource, network: EpochContext) -> None:
     """To say so in plain words: the signatures would not be valid anyway."""
     with _inconclusive():
-        named = source.get_json("/v1/status").get("network_id")
+        named = source.send(_ASK_NETWORK, STATUS_BYTES_MAX).network_id
     if named != "0x" + network.network_id.hex():
-        raise ProofError("P1", "wrong_network", f"{source.url} is a node of the network {named}, not of this one")
+        detail = f"{source.url} is a node of the network {named[:80]!r}, not of this one"
+        raise ProofError("P1", "wrong_network", detail)
 
 
 def _find_blocks(
@@ -79,7 +91,8 @@ def _find_blocks(
         case BlockNamed(hash=hash_):
             yield hash_.hex(), None, None
         case TransactionIn(hash=hash_):
-            shown = _ask(source, f"/v1/transactions/{hash_.hex()}/proof", TransactionProofJson)
+            with _inconclusive():
+                shown = source.send(calls.transaction_proof(hash_.hex()), PAYLOAD_JSON_BYTES_MAX)
             yield (
                 str(shown.height),
                 parse_proof(shown.proof),
@@ -87,17 +100,14 @@ def _find_blocks(
             )
         case NamespaceRange(namespace=namespace, first=first, last=last):
             for number in range(first, last + 1):
-                answer = _ask(source, f"/v1/blocks/{number}/namespaces/{namespace}", NamespaceJson)
+                with _inconclusive():
+                    answer = source.send(calls.namespace(namespace, number), PAYLOAD_JSON_BYTES_MAX)
                 yield str(number), parse_proof(answer.proof), None
 
 
-def _ask(source: NodeSource, path: str, shape: type[Shape]) -> Shape:
-    with _inconclusive():
-        body = source.get_json_bytes(path, PAYLOAD_JSON_BYTES_MAX)
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProofError("P4", "malformed", f"the answer at {path} cannot be read: {error}") from error
+def _ask_finality(block_id: str) -> Call[Finality]:
+    """In its canonical encoding."""
+    return Call("GET", f"/v1/blocks/{block_id}/finality", decode_finality, accept=calls.OCTETS)
 
 
 def _follow(source: NodeSource, examination: Examination, finality: Finality, snapshots: list[bytes]) -> None:
@@ -105,8 +115,7 @@ def _follow(source: NodeSource, examination: Examination, finality: Finality, sn
     epoch = finality.leaves[0].epoch
     while not examination.has_begun or examination.epoch < epoch:
         with _inconclusive():
-            path = f"/v1/epochs/{examination.needed_snapshot}/snapshot"
-            encoded = source.get_raw(path, SNAPSHOT_ENCODED_BYTES_MAX)
+            encoded = source.send(calls.snapshot(examination.needed_snapshot), SNAPSHOT_ENCODED_BYTES_MAX)
         examination.take_snapshot(encoded)
         snapshots.append(encoded)
     if epoch < examination.epoch:
@@ -123,4 +132,6 @@ def _inconclusive() -> Iterator[None]:
     try:
         yield
     except ApiProblem as problem:
-        raise CommandError(str(problem), ExitCode.INCONCLUSIVE) from problem
+        # A stranger's words on somebody's terminal: no more of them than can be read, and nothing that is not text.
+        words = "".join(each if each.isprintable() else "?" for each in str(problem)[:PROBLEM_CHARACTERS_MAX])
+        raise CommandError(words, ExitCode.INCONCLUSIVE) from problem

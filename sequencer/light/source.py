@@ -1,43 +1,40 @@
-"""A node that is asked for proofs and not trusted: what it sends is bounded in size, and all of it in time."""
+"""A node that is asked for proofs and not trusted: what it sends is bounded in size, and all of it in time.
+
+`sequencer.client` believes that an answer ends; so its requests are made here, and everything else is as there.
+"""
 
 import time
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self, TypeVar
 
 import httpx
 import msgspec
 
-from sequencer.api_client import ApiProblem, Unreachable
+from sequencer.client.calls import Call
+from sequencer.client.exchange import make_options, make_problem, make_unreachable, normalize_url
 from sequencer.failures import CommandError, ExitCode
 from sequencer.light.errors import ProofError
 
-JSON_BYTES_MAX: Final = 1024 * 1024
-"""Of what is only read to know what to ask for next."""
 PATIENCE_SECONDS_MAX: Final = 10.0
 """For each piece of an answer, within the time that is left for all."""
-RAW: Final = {"Accept": "application/octet-stream"}
+PROBLEM_BYTES_MAX: Final = 64 * 1024
+"""Of what a node says when it refuses."""
 
-_json: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
+Answer = TypeVar("Answer")
 
 
 class NodeSource:
     """One node's API. `seconds` bound all that it is asked for together.
 
     Raises `Unreachable`, `ApiProblem` for what the node refuses, `CommandError` with `INCONCLUSIVE` when time is up,
-    and `ProofError` for more bytes than any honest answer has.
+    and `ProofError` for what no honest node answers.
     """
 
     def __init__(self, url: str, *, seconds: float, transport: httpx.BaseTransport | None = None) -> None:
-        self.url = (url if "//" in url else f"http://{url}").rstrip("/")
+        self.url = normalize_url(url)
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
-        try:
-            # As it is: what is small on the way could fill the memory once it is unpacked.
-            headers = {"Accept-Encoding": "identity"}
-            self._client = httpx.Client(base_url=self.url, headers=headers, transport=transport, trust_env=False)
-        except (httpx.InvalidURL, ValueError) as error:
-            message = f'"{url}" is no URL of a node; write it like http://127.0.0.1:27700'
-            raise CommandError(message, ExitCode.USAGE) from error
+        self._client = httpx.Client(**make_options([self.url], seconds, transport))
 
     def __enter__(self) -> Self:
         return self
@@ -47,38 +44,28 @@ class NodeSource:
     ) -> None:
         self._client.close()
 
-    def get_json(self, path: str) -> dict[str, Any]:
-        body = self._get(path, {}, JSON_BYTES_MAX)
+    def send(self, call: Call[Answer], bytes_max: int) -> Answer:
+        """A request that reads, without a query. More than `bytes_max` is not read."""
+        patience = self._compute_patience()
         try:
-            return _json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ProofError("P4", "malformed", f"{path} answers no JSON object") from error
-
-    def get_json_bytes(self, path: str, bytes_max: int) -> bytes:
-        """For whoever decodes it into a shape."""
-        return self._get(path, {}, bytes_max)
-
-    def get_raw(self, path: str, bytes_max: int) -> bytes:
-        """A canonical encoding."""
-        return self._get(path, RAW, bytes_max)
-
-    def _get(self, path: str, headers: dict[str, str], bytes_max: int) -> bytes:
-        try:
-            with self._client.stream("GET", path, headers=headers, timeout=self._compute_patience()) as response:
-                body = self._read(response, path, bytes_max)
-        except httpx.InvalidURL as error:
-            raise CommandError(f'"{self.url}" is no URL of a node', ExitCode.USAGE) from error
-        except httpx.TimeoutException as error:
-            self._compute_patience()
-            raise Unreachable(self.url, "no answer in time") from error
+            with self._client.stream(
+                call.method, self.url + call.path, headers=call.headers, timeout=patience
+            ) as response:
+                is_answer = response.status_code == httpx.codes.OK
+                body = self._read(response, call.path, bytes_max if is_answer else PROBLEM_BYTES_MAX)
         except (httpx.HTTPError, OSError) as error:
-            raise Unreachable(self.url, str(error) or type(error).__name__) from error
-        if response.status_code != httpx.codes.OK:
-            raise ApiProblem(self.url, response.status_code, _parse_problem(body))
-        return body
+            self._compute_patience()
+            raise make_unreachable(self.url, error) from error
+        if not is_answer:
+            raise make_problem(self.url, response.status_code, body)
+        try:
+            return call.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise ProofError("P4", "malformed", f"the answer at {call.path} cannot be read: {error}") from error
 
     def _read(self, response: httpx.Response, path: str, bytes_max: int) -> bytes:
         body = bytearray()
+        # As it is: what is small on the way could fill the memory once it is unpacked.
         for piece in response.iter_raw():
             body += piece
             if len(body) > bytes_max:
@@ -95,10 +82,3 @@ class NodeSource:
                 ExitCode.INCONCLUSIVE,
             )
         return min(left, PATIENCE_SECONDS_MAX)
-
-
-def _parse_problem(body: bytes) -> dict[str, Any]:
-    try:
-        return _json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {"detail": body[:200].decode(errors="replace")}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sequencer.api_client import ApiClient
+from sequencer.client import Client
 from sequencer.local_cluster.home import find_base_port
 from tests.cluster.test_cli import run, run_devnet
 from tests.cluster.test_membership import end, wait_for_epoch
@@ -18,13 +18,13 @@ def test_t5_what_a_devnet_has_decided_is_proven_with_its_network_file_alone(tmp_
     with run_devnet(tmp_path, *options) as (process, ready):
         url = ready["nodes"][1]["api"]
         wait_for_epoch(url, 2)
-        with ApiClient(url) as client:
-            block = client.get("/v1/blocks/9")
-        online = run("verify", "--home", str(home), "--block", block["hash"], "--save", str(proof), "-o", "json")
+        with Client(url) as client:
+            block = client.block(9)
+        online = run("verify", "--home", str(home), "--block", block.hash, "--save", str(proof), "-o", "json")
         assert online.returncode == 0, online.stderr
         told = json.loads(online.stdout)
         assert (told["outcome"], told["trusted"], told["epochs_followed"]) == ("proven", "genesis", 2)
-        assert (told["blocks"][0]["height"], told["blocks"][0]["hash"]) == (9, block["hash"])
+        assert (told["blocks"][0]["height"], told["blocks"][0]["hash"]) == (9, block.hash)
         further = run("verify", "--home", str(home), "--checkpoint", told["checkpoint"])
         assert further.returncode == 0, further.stderr
         assert run("verify", "--home", str(home), "--block", "1000000").returncode == 3
@@ -39,7 +39,7 @@ def test_t5_what_a_devnet_has_decided_is_proven_with_its_network_file_alone(tmp_
     offline = run("verify", str(proof), "--network", network, "-o", "json")
     assert json.loads(offline.stdout) == told
     assert run("verify", "--home", str(home)).returncode == 4
-    proof.write_bytes(proof.read_bytes().replace(bytes.fromhex(block["parent"][2:]), bytes(32)))
+    proof.write_bytes(proof.read_bytes().replace(bytes.fromhex(block.parent[2:]), bytes(32)))
     damaged = run("verify", str(proof), "--network", network)
     assert damaged.returncode == 1
     assert "not proven" in damaged.stderr

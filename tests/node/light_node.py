@@ -23,6 +23,8 @@ class LightNode:
     def __init__(self, chain: SignedChain) -> None:
         self.chain = chain
         self.asked: list[str] = []
+        self.refusal = ""
+        """What is said of what is not there, in place of the usual."""
         self.bend: dict[str, Callable[[], bytes]] = {}
 
     def open_source(self, *, seconds: float = 60.0) -> NodeSource:
@@ -33,7 +35,7 @@ class LightNode:
         self.asked.append(path)
         content = self.bend[path]() if path in self.bend else self._tell(path)
         if content is None:
-            problem = msgspec.json.encode({"code": "block_not_found", "detail": f"Nothing at {path}."})
+            problem = msgspec.json.encode({"code": "block_not_found", "detail": self.refusal or f"Nothing at {path}."})
             return httpx.Response(404, stream=httpx.ByteStream(problem))
         return httpx.Response(200, stream=httpx.ByteStream(content))
 

@@ -17,12 +17,12 @@ from sequencer.anchor import Anchor
 from sequencer.cli.main import app
 from sequencer.failures import CommandError, ExitCode
 from sequencer.light.bundle import BlockProof, Bundle, decode_bundle, encode_bundle, verify_bundle
-from sequencer.light.collecting import FINALITY_BYTES_MAX, collect
+from sequencer.light.collecting import FINALITY_BYTES_MAX, PROBLEM_CHARACTERS_MAX, collect
 from sequencer.light.errors import ProofError
 from sequencer.light.examination import Proven, TransactionPlace
 from sequencer.light.finality import Finality, encode_finality
 from sequencer.light.questions import BlockAt, BlockNamed, LatestBlock, NamespaceRange, Question, TransactionIn
-from sequencer.light.source import NodeSource
+from sequencer.light.source import PROBLEM_BYTES_MAX, NodeSource
 from sequencer.payload import compute_transaction_hash, encode_payload, make_transaction
 from tests.node.light_node import URL, LightNode
 from tests.node.signed_chain import EPOCH_BLOCKS, SignedChain
@@ -132,6 +132,17 @@ def test_what_the_node_does_not_have_is_not_refuted(node: LightNode, question: Q
     with pytest.raises(CommandError, match="block_not_found") as caught:
         gather(node, question)
     assert caught.value.exit_code is ExitCode.INCONCLUSIVE
+
+
+def test_what_a_stranger_says_does_no_harm_to_a_terminal(node: LightNode) -> None:
+    node.refusal = "\x1b[2J" + "x" * 10_000
+    with pytest.raises(CommandError) as caught:
+        gather(node, BlockAt(Height(999)))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) <= PROBLEM_CHARACTERS_MAX
+    node.refusal = "x" * PROBLEM_BYTES_MAX
+    with pytest.raises(ProofError, match="oversized"):
+        gather(node, BlockAt(Height(999)))
 
 
 def test_an_epoch_that_nobody_can_show_is_inconclusive(node: LightNode) -> None:
