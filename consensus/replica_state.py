@@ -57,6 +57,7 @@ class ReplicaState:
         self._view_window = context.parameters.view_window
         self._oldest_view = self._compute_oldest_view()
         """Votes of lower views are of no use. `_move_window` moves it; every vote is held against it."""
+        self._certifier.forget_below(self._oldest_view)
         self._now = Microseconds(0)
         self._effects: list[Effect] = []
 

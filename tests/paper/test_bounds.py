@@ -63,6 +63,22 @@ def test_l4_votes_of_views_that_are_over_are_forgotten(lab: Lab) -> None:
     assert kept <= 2 * PARAMETERS.view_window + 2
 
 
+def test_l4_finality_certificates_from_below_the_window_are_not_kept_after_a_restart(lab: Lab) -> None:
+    """A peer sends one of each block that was ever decided, while this replica's views pass without a decide."""
+    blocks = lab.chain(20)
+    tip = blocks[-1]
+    first = lab.bench(SUBJECT, ledger=lab.get_ledger(tip), tip=tip)
+    first.start()
+    first.receive(0, StatusResponse(lab.qc(tip), None, None))
+    bench = lab.bench(SUBJECT, first.record, ledger=lab.get_ledger(tip), tip=tip)
+    bench.start()
+    for block in blocks[:-1]:
+        bench.receive(0, StatusResponse(lab.qc(tip), lab.fc(block), None))
+    bench.receive(0, StatusResponse(lab.qc(tip), None, lab.tc(21, lab.qc(tip))))
+    assert bench.replica.view == 22
+    assert not [view for view in bench.replica._certifier._fcs if view < tip.leaf.view]
+
+
 def test_l4_a_bounded_number_of_leaves_is_wanted(lab: Lab) -> None:
     """Certificates of more leaves than that come, and none of the leaves."""
     bench = lab.bench(SUBJECT)
