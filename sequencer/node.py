@@ -244,6 +244,9 @@ class Node:
     async def wait_decide(self) -> None:
         await self._release.decided.park()
 
+    async def wait_view(self) -> None:
+        await self._release.viewed.park()
+
     async def drain(self) -> None:
         """Return once everything that was submitted before is on its way to the next leaders.
 

@@ -73,6 +73,8 @@ class Release:
         self.has_decided = False
         self.decided = trio.lowlevel.ParkingLot()
         """Where the next decide is waited for."""
+        self.viewed = trio.lowlevel.ParkingLot()
+        """Where the next view, or a decide, is waited for."""
 
     def carry_out(self, effect: Effect) -> None:  # noqa: C901 - one flat match over all effects
         match effect:
@@ -107,6 +109,7 @@ class Release:
                 certified = self._member.replica.high_block
                 if certified is not None:
                     self._metrics.on_certified(certified.leaf.height)
+                self.viewed.unpark_all()
             case TimedOut(view, cause):
                 self._metrics.timeouts.inc(cause)
                 self._history.on_timed_out(view, cause)
@@ -146,4 +149,5 @@ class Release:
         self.has_decided = True
         self.announced = blocks[-1]
         self.decided.unpark_all()
+        self.viewed.unpark_all()
         self._metrics.on_decide(blocks, transactions, trio.current_time())

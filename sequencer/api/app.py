@@ -44,14 +44,14 @@ def make_table(
 ) -> tuple[Route, ...]:
     """Everything that a node serves, in the order in which the document shows it."""
     directory = Directory(node.network)
-    blocks = Blocks(node, directory)
+    blocks, views = Blocks(node, directory), Views(node, directory)
     groups = (
         Submit(node, directory, closing),
         blocks,
         Namespaces(node),
         LightRoutes(node, directory),
-        Views(node, directory),
-        Streams(node, directory, blocks, pump or Pump()),
+        views,
+        Streams(node, directory, blocks, views, pump or Pump()),
         LedgerRoutes(node, directory),
         Validators(node, directory),
         Operations(node, directory, closing),

@@ -148,6 +148,10 @@ class NodeView(Protocol):
         """Return with the next decided block. It is not missed by whoever calls without a checkpoint after a look."""
         ...
 
+    async def wait_view(self) -> None:
+        """Return when a view has begun, or a block is decided; not missed either."""
+        ...
+
     def find_pending(self, transaction_hash: bytes) -> bytes | None:
         """A transaction that this node has accepted and that is not final yet."""
         ...

@@ -123,6 +123,9 @@ class FakeNode:
     async def wait_decide(self) -> None:
         await trio.sleep_forever()
 
+    async def wait_view(self) -> None:
+        await trio.sleep_forever()
+
     def find_pending(self, transaction_hash: bytes) -> bytes | None:
         return None
 

@@ -15,6 +15,7 @@ from wsproto.events import CloseConnection, TextMessage
 from sequencer.ports import Address
 
 BLOCKS = "/v1/stream/blocks"
+VIEWS = "/v1/stream/views"
 PATIENCE_SECONDS = 30
 
 
@@ -123,19 +124,21 @@ async def connect(address: Address) -> AsyncIterator[trio.SocketStream]:
 
 
 @asynccontextmanager
-async def follow(address: Address, query: str = "", **headers: str) -> AsyncIterator[Follower]:
+async def follow(address: Address, query: str = "", *, path: str = BLOCKS, **headers: str) -> AsyncIterator[Follower]:
     """Underscores in the names of headers are hyphens."""
     async with connect(address) as stream:
         follower = Follower(stream)
-        await follower.ask(BLOCKS + query, {name.replace("_", "-"): value for name, value in headers.items()})
+        await follower.ask(path + query, {name.replace("_", "-"): value for name, value in headers.items()})
         yield follower
 
 
 @asynccontextmanager
-async def follow_over_websocket(address: Address, query: str = "") -> AsyncIterator[WebSocketFollower]:
+async def follow_over_websocket(
+    address: Address, query: str = "", *, path: str = BLOCKS
+) -> AsyncIterator[WebSocketFollower]:
     async with connect(address) as stream:
         follower = WebSocketFollower(stream)
-        await follower.shake_hands(BLOCKS + query)
+        await follower.shake_hands(path + query)
         yield follower
 
 

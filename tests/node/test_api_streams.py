@@ -15,7 +15,18 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from sequencer.api.limits import MESSAGE_BYTES_MAX
 from sequencer.api.streaming import routes
 from tests.node.api_world import Served, open_served
-from tests.node.following import BLOCKS, PATIENCE_SECONDS, connect, follow, follow_over_websocket, make_upgrade, take
+from tests.node.following import (
+    BLOCKS,
+    PATIENCE_SECONDS,
+    VIEWS,
+    Follower,
+    WebSocketFollower,
+    connect,
+    follow,
+    follow_over_websocket,
+    make_upgrade,
+    take,
+)
 from tests.node.test_api_server import Logs, count_tasks, eventually, logs, make_client, read_to_end
 from tests.node.test_api_status import assert_problem
 
@@ -110,6 +121,45 @@ async def test_websocket_says_the_same_as_sse(served: Served) -> None:
         blocks = await take(follower, 3)
         assert await take(other, 3) == blocks
     assert [block["height"] for block in blocks] == [1, 2, 3]
+
+
+async def take_views(follower: Follower | WebSocketFollower, until: int) -> list[dict[str, Any]]:
+    """Every event up to the first one that says that this view is decided."""
+    events: list[dict[str, Any]] = []
+    while True:
+        event = await follower.next()
+        assert event is not None
+        assert (event.type, event.id) == ("view", event.data["view"])
+        events.append(event.data)
+        if event.data["view"] == until and event.data["outcome"] == "decided":
+            return events
+
+
+async def test_views_are_told_when_they_begin_and_end_and_what_came_of_them(served: Served) -> None:
+    await submit(served, b"one")
+    current = served.node.status().view
+    async with follow(served.address, path=VIEWS) as follower:
+        await submit(served, b"two", b"three")
+        events = await take_views(follower, current + 1)
+    assert events[0]["view"] >= current
+    assert events[0]["outcome"] == "open"
+    of_one = [event for event in events if event["view"] == current + 1]
+    assert [event["ended_ms"] is None for event in of_one] == sorted(
+        (event["ended_ms"] is None for event in of_one), reverse=True
+    )
+    async with make_client(served) as client:
+        assert (await client.get(f"/v1/views/{current + 1}")).json() == of_one[-1]
+
+
+async def test_old_views_are_told_once_as_they_are_and_a_reader_comes_back_to_its_last_one(served: Served) -> None:
+    await submit(served, b"one", b"two", b"three")
+    async with follow(served.address, "?from=2", path=VIEWS) as follower:
+        views = [event["view"] for event in await take_views(follower, 3)]
+    assert views == [2, 3]
+    async with follow(served.address, path=VIEWS, Last_Event_ID="2") as follower:
+        assert [event["view"] for event in await take_views(follower, 3)] == [2, 3]
+    async with follow_over_websocket(served.address, "?from=2", path=VIEWS) as other:
+        assert [event["view"] for event in await take_views(other, 3)] == [2, 3]
 
 
 async def test_a_node_that_goes_down_says_so_and_where_to_go_on(served: Served) -> None:

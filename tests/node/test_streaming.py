@@ -19,6 +19,7 @@ class Numbers:
     """A feed of numbers, each with some filling."""
 
     event = "number"
+    repeats = False
 
     def __init__(self, latest: int = 0, filling: int = 0) -> None:
         self.latest = latest
@@ -26,6 +27,12 @@ class Numbers:
         self.filling = filling
         self.rendered: list[int] = []
         self._news = trio.lowlevel.ParkingLot()
+
+    def find(self, id_: int) -> int:
+        return id_
+
+    def get_id(self, number: int) -> int:
+        return number
 
     def seek(self, number: int) -> int:
         return max(number, self.first)

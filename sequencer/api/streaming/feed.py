@@ -15,7 +15,9 @@ from sequencer.schema.blocks import TransactionForm
 
 
 class Feed(Protocol):
-    """A source of events for any number of readers. What a reader wants of each is its selection."""
+    """A source of events for any number of readers, numbered as they come. What a reader wants of each is its
+    selection; what clients know them by is their id.
+    """
 
     @property
     def event(self) -> str:
@@ -23,12 +25,30 @@ class Feed(Protocol):
         ...
 
     @property
+    def repeats(self) -> bool:
+        """Whether what has an id may be told again, because it has changed."""
+        ...
+
+    @property
+    def first(self) -> int:
+        """Number of the first one that was not forgotten."""
+        ...
+
+    @property
     def latest(self) -> int:
         """Number of the last one."""
         ...
 
+    def find(self, id_: int) -> int:
+        """Number with which a reader begins that wants what has this id, and what follows."""
+        ...
+
+    def get_id(self, number: int) -> int:
+        """Of one from `first` to `latest`."""
+        ...
+
     def seek(self, number: int) -> int:
-        """The lowest number from this one on that is, or will be, to be had: another one where some were forgotten."""
+        """The lowest number from this one on that is, or will be, worth telling."""
         ...
 
     def render(self, number: int, selection: Hashable) -> bytes:
@@ -54,6 +74,7 @@ class BlockFeed:
     """
 
     event = "block"
+    repeats = False
 
     def __init__(self, node: NodeView, directory: Directory, blocks: Blocks) -> None:
         self._node = node
@@ -64,9 +85,19 @@ class BlockFeed:
     def latest(self) -> int:
         return self._node.storage.latest_height
 
-    def seek(self, number: int) -> int:
+    @property
+    def first(self) -> int:
         first = self._node.storage.first_height
-        return number if first <= 1 else max(number, first)
+        return 0 if first <= 1 else first
+
+    def find(self, id_: int) -> int:
+        return id_
+
+    def get_id(self, number: int) -> int:
+        return number
+
+    def seek(self, number: int) -> int:
+        return max(number, self.first)
 
     def render(self, number: int, selection: Hashable) -> bytes:
         if not isinstance(selection, BlockSelection):

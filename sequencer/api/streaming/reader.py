@@ -45,6 +45,7 @@ class Wish:
     """What a client asked for."""
 
     start: int
+    """Id of the first event."""
     selection: Hashable
     on_lag: OnLag
     lag_seconds: float
@@ -72,7 +73,9 @@ class Reader:
         self._feed = feed
         self._outlet = outlet
         self._wish = wish
-        self._next = wish.start
+        self._next = feed.find(wish.start)
+        self._resume = wish.start
+        """Id of what its client needs next."""
         self._offset = 0
         """Bytes of the next event that were written."""
         self._length = 0
@@ -102,14 +105,17 @@ class Reader:
 
     async def _look_back(self) -> bool:
         """Whether this reader has fallen behind; then it knows now."""
-        latest, first = self._feed.latest, self._feed.seek(self._next)
+        feed, latest = self._feed, self._feed.latest
         is_lagging = self._is_lagging(latest, trio.current_time())
-        if first == self._next and not is_lagging:
+        if self._next >= feed.first and not is_lagging:
+            self._next = feed.seek(self._next)
             return False
-        if is_lagging and self._wish.on_lag == "skip":
-            first = latest
-        skipped = SkippedJson(self._next, first - 1) if first > self._next else None
-        lagging = LaggingJson(latest - self._next + 1, latest, first, skipped)
+        is_skipping = is_lagging and self._wish.on_lag == "skip"
+        first = latest if is_skipping else feed.seek(self._next)
+        skipped, next_id = None, feed.get_id(min(first, latest))
+        if (is_skipping or self._next < feed.first) and next_id > self._resume:
+            skipped = SkippedJson(self._resume, next_id - 1)
+        lagging = LaggingJson(latest - self._next + 1, feed.get_id(latest), next_id, skipped)
         self._was_up_to_date = self._was_up_to_date and not is_lagging
         self._next = first
         await self._outlet.write([self._encode("lagging", lagging)])
@@ -137,7 +143,8 @@ class Reader:
             if thread_time() - started > STEP_SECONDS:
                 break
         self._pump.charge(thread_time() - started, STEP_BYTES - room)
-        await self._outlet.write(parts)
+        if parts:
+            await self._outlet.write(parts)
 
     def _take(self, room: int) -> bytes:
         """The next event, or as much of it as there is room for."""
@@ -145,7 +152,9 @@ class Reader:
         key = (feed.event, self._outlet.wire, self._wish.selection, number)
         frame = self._frames.get(
             key,
-            lambda: encode_event(self._outlet.wire, feed.event, number, feed.render(number, self._wish.selection)),
+            lambda: encode_event(
+                self._outlet.wire, feed.event, feed.get_id(number), feed.render(number, self._wish.selection)
+            ),
         )
         if self._offset and len(frame) != self._length:
             raise RuntimeError(f"{feed.event} {number} is another one than when its first part was written")
@@ -153,6 +162,7 @@ class Reader:
         self._offset, self._length = self._offset + len(part), len(frame)
         if self._offset == len(frame):
             self._offset = 0
+            self._resume = feed.get_id(number) + (not feed.repeats)
             self._next = feed.seek(number + 1)
         return part
 
@@ -160,7 +170,7 @@ class Reader:
         """The last event. One that was begun is finished first."""
         while self._offset:
             await self._outlet.write([self._take(STEP_BYTES)])
-        await self._outlet.write([self._encode("closing", ClosingJson(reason, self._next))])
+        await self._outlet.write([self._encode("closing", ClosingJson(reason, self._resume))])
         return reason
 
     def _encode(self, event: str, data: msgspec.Struct) -> bytes:

@@ -20,6 +20,8 @@ from sequencer.api.streaming.frames import FrameCache
 from sequencer.api.streaming.outlets import EVENT_STREAM, EventStream, Room, serve_websocket
 from sequencer.api.streaming.pump import Pump
 from sequencer.api.streaming.reader import LAG_SECONDS_DEFAULT, LAG_SECONDS_MAX, OnLag, Outlet, Reader, Wish
+from sequencer.api.streaming.view_feed import ViewFeed
+from sequencer.api.views import Views
 from sequencer.directory import Directory
 from sequencer.schema.blocks import TransactionForm
 from sequencer.schema.fields import HEIGHT_MAX
@@ -36,6 +38,15 @@ _FORM: Final = choice("transactions", "What to show of each block's transactions
 _FROM_HEIGHT: Final = integer(
     "from",
     "Height of the first block, 0 for the whole chain; the next one to come when it is absent. The header "
+    f"{LAST_EVENT_ID} wins over it.",
+    default=None,
+    least=0,
+    most=HEIGHT_MAX,
+    example=1,
+)
+_FROM_VIEW: Final = integer(
+    "from",
+    "Number of the first view, as far back as the node remembers; the one under way when it is absent. The header "
     f"{LAST_EVENT_ID} wins over it.",
     default=None,
     least=0,
@@ -60,14 +71,14 @@ _DESCRIPTION: Final = """\
 Server-sent events, or the same over WebSocket: an upgrade at this address gets each event as one message, \
 `{{"type": "{event}", "id": 17, "data": {{…}}}}`.
 
-- `{event}`: `data` is {data}, `id` {id}. In ascending order, none twice{gaps}.
+- `{event}`: `data` is {data}, `id` {id}. {order}.
 - `lagging`: this reader was up to date, and has not taken within `lag_s` what was ready for it. It says how far \
 behind that is, and what was skipped, if anything was: by default nothing ever is, for what is due is read again from \
 where it is kept.
 - `closing`: the last event, when the node goes down or `on_lag=close` says so. It says where to go on.
 
 A reader that connects again with `Last-Event-ID`, as browsers do, or with `from`, to this node or to another one, \
-misses nothing. When there is nothing to say for 15 s a comment comes, over WebSocket a message of type `heartbeat`. A \
+{again}. When there is nothing to say for 15 s a comment comes, over WebSocket a message of type `heartbeat`. A \
 client that takes nothing of what it is sent for 20 s is cut off.\
 """
 
@@ -75,13 +86,15 @@ client that takes nothing of what it is sent for 20 s is cut off.\
 class Streams:
     """The routes under /v1/stream."""
 
-    def __init__(self, node: NodeView, directory: Directory, blocks: Blocks, pump: Pump) -> None:
+    def __init__(self, node: NodeView, directory: Directory, blocks: Blocks, views: Views, pump: Pump) -> None:
         self._node = node
         self._pump = pump
         self._frames = FrameCache()
         self._room = Room()
         self._blocks = BlockFeed(node, directory, blocks)
+        self._views = ViewFeed(node, directory, views)
         pump.add(self._blocks)
+        pump.add(self._views)
         self._open = 0
 
     def routes(self) -> tuple[Route, ...]:
@@ -95,11 +108,35 @@ class Streams:
                 tag="Streams",
                 summary="Finalized blocks as they come, from any height",
                 description=_DESCRIPTION.format(
-                    event="block", data="a block as GET /v1/blocks shows it", id="its height", gaps=", without a gap"
+                    event="block",
+                    data="a block as GET /v1/blocks shows it",
+                    id="its height",
+                    order="In ascending order, none twice and none left out",
+                    again="misses nothing and gets nothing twice",
                 ),
                 parameters=(_FROM_HEIGHT, _FORM, NAMESPACE, _LAG_POLICY, _LAG),
                 answers=(Answer(description="Events.", media_type=EVENT_STREAM, schema={"type": "string"}),),
                 problems=(BLOCK_NOT_FOUND, TOO_MANY_STREAMS, SHUTTING_DOWN),
+            ),
+            Route(
+                method="GET",
+                path="/v1/stream/views",
+                handler=self.views,
+                websocket=self.views_over_websocket,
+                name="streamViews",
+                tag="Streams",
+                summary="Views as they begin, end and are decided",
+                description=_DESCRIPTION.format(
+                    event="view",
+                    data="a view as GET /v1/views shows it at that moment",
+                    id="its number",
+                    order="When it begins, when it has ended, and again when its outcome changes after that: an event "
+                    "replaces an earlier one of the same id. A view that the node was never in is left out",
+                    again="begins with the view that it had last",
+                ),
+                parameters=(_FROM_VIEW, _LAG_POLICY, _LAG),
+                answers=(Answer(description="Events.", media_type=EVENT_STREAM, schema={"type": "string"}),),
+                problems=(TOO_MANY_STREAMS, SHUTTING_DOWN),
             ),
         )
 
@@ -110,12 +147,23 @@ class Streams:
         await self._serve(self._blocks, self._read_block_wish(websocket, query), websocket)
 
     def _read_block_wish(self, connection: HTTPConnection, query: Query) -> Wish:
-        start = _read_start(connection, query.read(_FROM_HEIGHT), self._blocks)
-        if self._blocks.seek(start) != start:
+        start = _read_start(connection, query.read(_FROM_HEIGHT), self._blocks, self._blocks.latest + 1)
+        if start < self._blocks.first:
             raise make_not_found(self._node.storage, str(start))
         namespace = query.read(NAMESPACE)
         form = "full" if namespace is not None and _FORM not in query else query.read(_FORM)
         return Wish(start, BlockSelection(form, namespace), query.read(_LAG_POLICY), query.read(_LAG))
+
+    async def views(self, request: Request, query: Query) -> Response:
+        return self._respond(self._views, self._read_view_wish(request, query))
+
+    async def views_over_websocket(self, websocket: WebSocket, query: Query) -> None:
+        await self._serve(self._views, self._read_view_wish(websocket, query), websocket)
+
+    def _read_view_wish(self, connection: HTTPConnection, query: Query) -> Wish:
+        current = self._node.views.get_current()
+        start = _read_start(connection, query.read(_FROM_VIEW), self._views, 0 if current is None else current.view)
+        return Wish(start, None, query.read(_LAG_POLICY), query.read(_LAG))
 
     def _respond(self, feed: Feed, wish: Wish) -> Response:
         self._check_capacity()
@@ -144,11 +192,11 @@ class Streams:
             self._open -= 1
 
 
-def _read_start(connection: HTTPConnection, asked: int | None, feed: Feed) -> int:
-    """The number of the first event that this client wants."""
+def _read_start(connection: HTTPConnection, asked: int | None, feed: Feed, default: int) -> int:
+    """Id of the first event that this client wants."""
     last = connection.headers.get(LAST_EVENT_ID)
     if last is None:
-        return feed.latest + 1 if asked is None else asked
+        return default if asked is None else asked
     number = parse_integer(last)
     if number is None or number >= HEIGHT_MAX:
         raise Problem(
@@ -156,4 +204,4 @@ def _read_start(connection: HTTPConnection, asked: int | None, feed: Feed) -> in
             f"{LAST_EVENT_ID}: {last[:80]!r} is not the id of an event of this stream, which is a whole number.",
             parameter=LAST_EVENT_ID,
         )
-    return number + 1
+    return number if feed.repeats else number + 1
