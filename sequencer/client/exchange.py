@@ -124,10 +124,9 @@ def _get_reason(error: BaseException | None) -> str | None:
             return "connection refused"
         if isinstance(error, OSError) and error.strerror:
             return error.strerror
-        if isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]  # of several addresses that were tried, the first one tells
-        else:
-            error = error.__cause__ or error.__context__
+        # Of several addresses that were tried, the first one tells.
+        cause = error.__cause__ or error.__context__
+        error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else cause
     return None
 
 
