@@ -13,13 +13,13 @@ def main(arguments_given: list[str] | None = None) -> None:
     arguments = parser.parse_args(arguments_given)
     with run_cluster(arguments.nodes) as cluster:
         pids = {name: process.pid for name, process in cluster.processes().items()}
-        height = cluster.client(cluster.names[0]).status()["height"]
+        height = cluster.client(cluster.names[0]).status().height
         before = {name: read_cpu_seconds(pid) for name, pid in pids.items()}
         time.sleep(arguments.seconds)
         rows = [
             (name, f"{(read_cpu_seconds(pid) - before[name]) / arguments.seconds:.2%}") for name, pid in pids.items()
         ]
-        blocks = cluster.client(cluster.names[0]).status()["height"] - height
+        blocks = cluster.client(cluster.names[0]).status().height - height
     print_table(f"idle for {arguments.seconds:g} s, {blocks} empty blocks decided", ("node", "share of a core"), rows)
 
 

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.measuring import print_table, run_cluster
-from sequencer.api_client import ApiClient, ApiProblem, Unreachable
+from sequencer.client import ApiProblem, Client, Unreachable
 from sequencer.local_cluster.cluster import LocalCluster
+from sequencer.schema.status import StatusJson
 
 LOAD_INTERVAL_SECONDS: Final = 0.01
 SETTLE_SECONDS: Final = 30.0
@@ -44,7 +45,7 @@ def light_load(cluster: LocalCluster) -> Iterator[None]:
         while not is_over.wait(LOAD_INTERVAL_SECONDS):
             number += 1
             try:
-                clients[number % len(clients)].submit([b"light load %d %d" % (time.monotonic_ns(), number)])
+                clients[number % len(clients)].submit_batch([b"light load %d %d" % (time.monotonic_ns(), number)])
             except (Unreachable, ApiProblem):
                 continue
 
@@ -60,11 +61,11 @@ def light_load(cluster: LocalCluster) -> Iterator[None]:
 def hit_leader(cluster: LocalCluster, *, is_kill: bool) -> Outage:
     """Kill or freeze the current leader, watch a survivor, bring the leader back."""
     first = cluster.client(cluster.names[0])
-    leader = first.status()["leader"] or cluster.names[0]
+    leader = first.status().leader or cluster.names[0]
     survivor = cluster.client(next(name for name in cluster.names if name != leader))
     status = survivor.status()
     # The leader may have changed since: what counts is whom the survivor waits for now.
-    leader = status["leader"] if status["leader"] not in (None, status["validator"]) else leader
+    leader = status.leader if status.leader not in (None, status.validator) else leader
     hit_ns = cluster.kill(leader) if is_kill else cluster.pause(leader)
     outage = _observe(survivor, status, hit_ns, rotation=len(cluster.names))
     if is_kill:
@@ -75,15 +76,15 @@ def hit_leader(cluster: LocalCluster, *, is_kill: bool) -> Outage:
     return outage
 
 
-def _observe(survivor: ApiClient, before: dict[str, Any], hit_ns: int, *, rotation: int) -> Outage:
+def _observe(survivor: Client, before: StatusJson, hit_ns: int, *, rotation: int) -> Outage:
     """`before` is the survivor's status of the moment in which the leader was hit."""
-    view, last_view = before["view"], before["decided_view"]
+    view, last_view = before.view, before.decided_view
     decided_ns = [hit_ns]
     next_ns: int | None = None
     resolution = 0
     last_look = hit_ns
     while last_view <= view + rotation:
-        decided_view = survivor.status()["decided_view"]
+        decided_view = survivor.status().decided_view
         now = time.monotonic_ns()
         resolution, last_look = max(resolution, now - last_look), now
         if decided_view > last_view:

@@ -71,9 +71,9 @@ def read_resident_mib(pid: int) -> float:
 def measure_speed(cluster: LocalCluster, seconds: float) -> float:
     """Blocks decided per second, by the node that nobody follows."""
     client = cluster.client(cluster.names[-1])
-    before, started = client.status()["height"], time.monotonic()
+    before, started = client.status().height, time.monotonic()
     time.sleep(seconds)
-    return float((client.status()["height"] - before) / (time.monotonic() - started))
+    return float((client.status().height - before) / (time.monotonic() - started))
 
 
 def main(arguments_given: list[str] | None = None) -> None:

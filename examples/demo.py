@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TypeAlias
 
 from rich.box import ROUNDED
 from rich.console import Console
@@ -21,13 +21,14 @@ from rich.table import Table
 
 from examples.healing import heal
 from examples.narrator import Narrator
-from sequencer.api_client import ApiClient, ApiProblem, Unreachable
 from sequencer.cli.transactions import read_transactions
+from sequencer.client import ApiProblem, Client, Unreachable
 from sequencer.failures import ExitCode, explain_failure
 from sequencer.home import BASE_PORT, HomePlan
 from sequencer.local_cluster.cluster import LocalCluster
 from sequencer.local_cluster.home import DEVNET_NAME, find_base_port, open_devnet
 from sequencer.local_cluster.owner import ForkServerProcess
+from sequencer.schema.blocks import BlockJson
 
 TRANSACTIONS_FILE = Path(__file__).with_name("ethereum-mainnet-transactions.hex")
 NODES = 4
@@ -41,7 +42,7 @@ WAIT_SECONDS = 30.0
 OBSERVE_SECONDS = 0.001
 """Between two looks at a survivor after the kill: the resolution of the time that is printed, with a request's 1 ms."""
 
-Block = dict[str, Any]
+Block: TypeAlias = BlockJson
 
 
 @dataclass
@@ -91,13 +92,13 @@ class Load:
             time.sleep(max(0.0, due - time.monotonic()))
             self._submit(batch, name, clients, due)
 
-    def _submit(self, batch: list[bytes], first: str, clients: dict[str, ApiClient], started: float) -> None:
+    def _submit(self, batch: list[bytes], first: str, clients: dict[str, Client], started: float) -> None:
         names = list(clients)
         begin = names.index(first)
         reason = ""
         for name in names[begin:] + names[:begin]:
             try:
-                answer = clients[name].submit(batch, wait_seconds=WAIT_SECONDS)
+                answer = clients[name].submit_batch(batch, wait_seconds=WAIT_SECONDS)
             except (Unreachable, ApiProblem) as error:
                 # The node is dead or dying. Sending the same to another is safe: nothing is ordered twice.
                 reason = str(error)
@@ -105,8 +106,8 @@ class Load:
                     self.resubmitted += len(batch)
                 continue
             with self._lock:
-                self.latencies += [time.monotonic() - started] * (len(batch) - len(answer["rejected"]))
-                self.failures += [refusal["detail"] for refusal in answer["rejected"]]
+                self.latencies += [time.monotonic() - started] * (len(batch) - len(answer.rejected))
+                self.failures += [refusal.detail for refusal in answer.rejected]
             return
         with self._lock:
             self.failures.append(reason)
@@ -125,14 +126,14 @@ class Kill:
 def kill_leader(cluster: LocalCluster, load: Load) -> Kill:
     """SIGKILL whoever leads now, and time the first decide of a later view on a survivor."""
     statuses = {name: cluster.client(name) for name in cluster.names}
-    ahead = max((client.status() for client in statuses.values()), key=lambda status: status["view"])
-    leader, view = ahead["leader"] or ahead["validator"], ahead["view"]
+    ahead = max((client.status() for client in statuses.values()), key=lambda status: status.view)
+    leader, view = ahead.leader or ahead.validator, ahead.view
     final_before = load.final
     # The observer's connection is open already, so that its first look costs no handshake.
     observer = statuses[next(name for name in cluster.names if name != leader)]
     killed_ns = cluster.kill(leader)
     decided_ns = cluster.wait_until(
-        lambda: observer.status()["decided_view"] > view and time.monotonic_ns(),
+        lambda: observer.status().decided_view > view and time.monotonic_ns(),
         timeout_seconds=WAIT_SECONDS,
         poll_seconds=OBSERVE_SECONDS,
         what="the survivors to decide",
@@ -140,7 +141,7 @@ def kill_leader(cluster: LocalCluster, load: Load) -> Kill:
     return Kill(leader, view, final_before, (decided_ns - killed_ns) / 1e9)
 
 
-def read_chain(client: ApiClient) -> list[Block]:
+def read_chain(client: Client) -> list[Block]:
     """All finalized blocks of one node, from genesis on, with their transactions."""
     return list(client.iterate_blocks(0, transactions="full"))
 
@@ -153,13 +154,13 @@ def find_faults(chains: dict[str, list[Block]], transactions: Sequence[bytes]) -
     expected = Counter("0x" + transaction.hex() for transaction in transactions)
     for name, chain in chains.items():
         for height, (block, other) in enumerate(zip(chain[:common], reference, strict=False)):
-            if block["height"] != height:
-                faults.append(f"{name} reports height {block['height']} at place {height}")
-            if block["hash"] != other["hash"]:
+            if block.height != height:
+                faults.append(f"{name} reports height {block.height} at place {height}")
+            if block.hash != other.hash:
                 faults.append(f"{name} and {reference_name} hold different blocks at height {height}")
-            if height and block["parent"] != chain[height - 1]["hash"]:
+            if height and block.parent != chain[height - 1].hash:
                 faults.append(f"{name}: the block at height {height} does not name the one before it as its parent")
-        found = Counter(text for block in chain for text in block["transactions"])
+        found = Counter(text for block in chain for text in block.transactions or ())
         faults += [f"{name} holds {found[text]} times: {text[:40]}…" for text in expected if found[text] != 1]
         faults += [f"{name} holds what nobody sent: {text[:40]}…" for text in found if text not in expected]
     return faults
@@ -210,11 +211,11 @@ def _order_and_kill(cluster: LocalCluster, transactions: Sequence[bytes], narrat
 def _bring_back(cluster: LocalCluster, name: str, narrator: Narrator) -> None:
     with narrator.step(f"{name} is started again") as done:
         started = time.monotonic()
-        height = max(cluster.client(other).read_height() for other in cluster.running)
+        height = max(cluster.client(other).block("latest", transactions="none").height for other in cluster.running)
         cluster.start(name)
         client = cluster.client(name)
         cluster.wait_until(
-            lambda: client.is_ready() and client.read_height() >= height,
+            lambda: client.is_ready() and client.block("latest", transactions="none").height >= height,
             timeout_seconds=WAIT_SECONDS,
             what=f"{name} to catch up",
         )

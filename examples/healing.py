@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.box import ROUNDED
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +20,7 @@ from sequencer.local_cluster.cluster import LocalCluster
 from sequencer.local_cluster.home import DEVNET_NAME, find_base_port, open_devnet
 from sequencer.local_cluster.owner import ForkServerProcess
 from sequencer.network_config import ConsensusSection, LeadershipSection
+from sequencer.schema.records import ChangeJson
 
 NODES = 10
 STAKE = 1_000_000
@@ -77,7 +79,7 @@ class Story:
             status = self._observer.status()
             done(
                 f"{len(self._honest)} of {NODES} nodes decide after {time.monotonic() - started:.1f} s; "
-                f"primary committee {', '.join(status['primary'])}, fallback {', '.join(status['fallback'])}"
+                f"primary committee {', '.join(status.primary)}, fallback {', '.join(status.fallback)}"
             )
         return self.read_ledger()
 
@@ -110,14 +112,14 @@ class Story:
             )
         with self._narrator.step(f"{victim} is started again") as done:
             self._bring_back(victim)
-            self._wait(lambda: victim not in self._observer.status()["benched"], f"{victim} to lead again")
+            self._wait(lambda: victim not in self._observer.status().benched, f"{victim} to lead again")
             done(f"{victim} is back, has sat out its turns and leads again")
 
     def replace(self, primaries: Sequence[str]) -> None:
         """S4, S5: the primary committee dies as a whole; the fallback committee leads, and hands the lead back."""
         names = " and ".join(primaries)
         with self._narrator.step(f"{names} are killed together") as done:
-            view = self._observer.status()["view"]
+            view = self._observer.status().view
             self._cluster.kill(*primaries)
             started = time.monotonic()
             change = self._await_change("fallback_activated", None)
@@ -131,7 +133,7 @@ class Story:
             for name in primaries:
                 self._bring_back(name)
             change = self._await_change("fallback_ended", None)
-            primary = ", ".join(self._observer.status()["primary"])
+            primary = ", ".join(self._observer.status().primary)
             done(
                 f"[bold]handed back[/] at height {change['height']}, after {LEADERSHIP.handback_after} blocks "
                 f"without a skipped view; primary committee now {primary}"
@@ -142,8 +144,9 @@ class Story:
         while True:
             ledger = self._observer.ledger()
             validators = self._observer.validators()
-            if self._observer.ledger()["commitment"] == ledger["commitment"]:
-                return {**ledger, "validators": {validator["name"]: validator for validator in validators}}
+            if self._observer.ledger().commitment == ledger.commitment:
+                rows = {row.name: msgspec.to_builtins(row) for row in validators.validators}
+                return {**msgspec.to_builtins(ledger), "validators": rows}
 
     def find_faults(self, before: Ledger, after: Ledger, cheat: str) -> list[str]:
         """What should not be so; nothing when the cheat alone has paid, and not a unit is missing."""
@@ -156,8 +159,10 @@ class Story:
                 faults.append(f"{name} has lost {lost:,}")
         if after["validators"][cheat]["status"] != "tombstoned":
             faults.append(f"{cheat} is {after['validators'][cheat]['status']}")
-        common = min(self._cluster.client(name).read_height() for name in self._cluster.names)
-        hashes = {self._cluster.client(name).get(f"/v1/blocks/{common}")["hash"] for name in self._cluster.names}
+        common = min(
+            self._cluster.client(name).block("latest", transactions="none").height for name in self._cluster.names
+        )
+        hashes = {self._cluster.client(name).block(common).hash for name in self._cluster.names}
         if len(hashes) != 1:
             faults.append(f"{len(hashes)} different blocks at height {common}")
         return faults
@@ -170,8 +175,8 @@ class Story:
         """Heights at which the honest nodes report it; nothing until all of them do."""
         heights = []
         for name in self._honest:
-            changes = self._cluster.client(name).get("/v1/changes")["changes"]
-            found = [entry["height"] for entry in changes if _is_about(entry, kind, validator)]
+            changes = self._cluster.client(name).changes(limit=1000).changes
+            found = [entry.height for entry in changes if _is_about(entry, kind, validator)]
             if not found:
                 return []
             heights.append(found[-1])
@@ -181,7 +186,7 @@ class Story:
         """The first such change of the ledger that the observer tells."""
 
         def find() -> Any:
-            changes = self._observer.get("/v1/changes")["changes"]
+            changes = self._observer.changes(limit=1000).changes
             return next((entry for entry in changes if _is_about(entry, kind, validator)), None)
 
         return self._wait(find, f"{kind} {validator or ''}")
@@ -190,8 +195,8 @@ class Story:
         return self._cluster.wait_until(condition, timeout_seconds=WAIT_SECONDS, poll_seconds=LOOK_SECONDS, what=what)
 
 
-def _is_about(entry: dict[str, Any], kind: str, validator: str | None) -> bool:
-    return bool(entry["kind"] == kind and (validator is None or entry["fields"].get("validator") == validator))
+def _is_about(entry: ChangeJson, kind: str, validator: str | None) -> bool:
+    return bool(entry.kind == kind and (validator is None or entry.fields.get("validator") == validator))
 
 
 def _print_ledgers(console: Console, before: Ledger, after: Ledger, cheat: str) -> None:

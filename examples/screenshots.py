@@ -69,7 +69,7 @@ def send_traffic(cluster: LocalCluster, name: str) -> Iterator[None]:
             for number in count():
                 if ended.wait(TRAFFIC_SECONDS):
                     return
-                client.submit([os.urandom(110) for _ in range(1 + number * 7 % 5)])
+                client.submit_batch([os.urandom(110) for _ in range(1 + number * 7 % 5)])
 
     thread = threading.Thread(target=send)
     thread.start()
@@ -108,13 +108,13 @@ def take(page: Page, name: str, selector: str | None = None) -> None:
 def find_witness(cluster: LocalCluster) -> str:
     """Who is in the fallback committee: it stays."""
     with cluster.client(cluster.names[0]) as client:
-        return str(client.status()["fallback"][0])
+        return str(client.status().fallback[0])
 
 
 def kill_the_leader(cluster: LocalCluster, witness: str) -> str:
     with cluster.client(witness) as client:
         victim = cluster.wait_until(
-            lambda: find_victim(client.status()["leader"], witness),
+            lambda: find_victim(client.status().leader, witness),
             timeout_seconds=WAIT_SECONDS,
             what="a leader to kill",
         )

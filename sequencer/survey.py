@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from sequencer.api_client import ApiClient, ApiProblem, Unreachable
+from sequencer.client import ApiProblem, Client, Unreachable
 
 T = TypeVar("T")
 
@@ -31,12 +31,12 @@ class Reply(Generic[T]):
     error: str | None = None
 
 
-def ask_all(places: Sequence[Place], ask: Callable[[ApiClient], T], *, seconds: float = ASK_SECONDS) -> list[Reply[T]]:
+def ask_all(places: Sequence[Place], ask: Callable[[Client], T], *, seconds: float = ASK_SECONDS) -> list[Reply[T]]:
     """One reply per place, in order. `ask` runs in a thread per node; it may raise `Unreachable` and `ApiProblem`."""
 
     def ask_one(place: Place) -> Reply[T]:
         try:
-            with ApiClient(place.url, timeout_seconds=seconds) as client:
+            with Client(place.url, timeout_seconds=seconds) as client:
                 return Reply(place, ask(client))
         except Unreachable as error:
             return Reply(place, None, error.reason)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sequencer.api_client import ApiProblem, Unreachable
 from sequencer.chaos.judge import Block
+from sequencer.client import ApiProblem, Unreachable
 from sequencer.local_cluster.cluster import LocalCluster
 
 LEDGER_SECONDS: Final = 10.0
@@ -26,7 +26,7 @@ def read_chain(cluster: LocalCluster, name: str) -> list[Block]:
     """Everything from height 1 on. Raises `Unreachable` or `ApiProblem`."""
     with cluster.client(name, timeout_seconds=10.0) as client:
         return [
-            Block(block["height"], block["view"], block["hash"], block["parent"], tuple(block["transactions"]))
+            Block(block.height, block.view, block.hash, block.parent, tuple(block.transactions or ()))
             for block in client.iterate_blocks(1, transactions="hashes")
         ]
 
@@ -42,8 +42,8 @@ def read_ledgers(cluster: LocalCluster, names: Sequence[str]) -> Ledgers:
                 ledger = client.ledger()
             except (Unreachable, ApiProblem):
                 continue
-            read.samples[ledger["height"]][name] = ledger["commitment"]
-            read.supplies.add(ledger["supply"])
+            read.samples[ledger.height][name] = ledger.commitment
+            read.supplies.add(ledger.supply)
         if any(len(ledgers) == len(names) for ledgers in read.samples.values()):
             break
     for client in clients.values():
@@ -56,6 +56,6 @@ def read_accused(cluster: LocalCluster, names: Sequence[str]) -> set[str]:
     accused: set[str] = set()
     for name in names:
         with cluster.client(name) as client:
-            evidence = client.get("/v1/evidence")
-        accused |= {entry["offender"] for entry in (*evidence["pending"], *evidence["included"])}
+            evidence = client.evidence(limit=1000)
+        accused |= {entry.offender for entry in (*evidence.pending, *evidence.included)}
     return accused

@@ -22,7 +22,6 @@ from netsim.scenario.model import Scenario
 from netsim.scenario.outcome import Line, Outcome, Timeline, Verdict
 from netsim.scenario.targets import resolve_target
 from netsim.trace import TraceError, check_trace, draw_timeline, read_journals
-from sequencer.api_client import ApiProblem, Unreachable
 from sequencer.chaos.conclusion import Conclusion, Facts, conclude_cold, list_processes
 from sequencer.chaos.injector import Injector
 from sequencer.chaos.judge import judge_descriptors
@@ -33,6 +32,7 @@ from sequencer.chaos.reading import read_accused, read_chain, read_ledgers
 from sequencer.chaos.resources import count_descriptors, read_resident_bytes
 from sequencer.chaos.stage import ObservedRoles, Stage
 from sequencer.chaos.traffic import Traffic
+from sequencer.client import ApiProblem, Unreachable
 from sequencer.failures import CommandError, ExitCode
 from sequencer.fault_log import FaultLog
 from sequencer.home import Home

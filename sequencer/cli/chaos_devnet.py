@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sequencer.fault_log import FaultLog
     from sequencer.home import Home
     from sequencer.schema.faults import Fault
+    from sequencer.schema.status import StatusJson
 
 LEADER: Final = "leader"
 WATCH_SECONDS: Final = 30.0
@@ -57,7 +58,7 @@ def _kill(node: str, home: Path, by: str) -> None:
     name = chosen.config.validator
     with _noting(home, KILL, [name], by):
         pid = _signal(chosen, signal.SIGKILL)
-    talk(f"{name} is killed (process {pid}), in view {before['view']:,} at height {before['height']:,}")
+    talk(f"{name} is killed (process {pid}), in view {before.view:,} at height {before.height:,}")
     _watch_next_decide(loaded, name, before)
 
 
@@ -70,7 +71,7 @@ def pause(node: NodeArgument, home: HomeOption = DEFAULT_HOME, for_seconds: ForO
     name = chosen.config.validator
     with _noting(home, PAUSE, [name], "chaos pause", for_seconds):
         pid = _signal(chosen, signal.SIGSTOP)
-    talk(f"{name} is frozen (process {pid}), in view {before['view']:,} at height {before['height']:,}")
+    talk(f"{name} is frozen (process {pid}), in view {before.view:,} at height {before.height:,}")
     if for_seconds is None:
         talk(f"`sequencer chaos resume {name}{_option(home)}` lets it go on")
         return
@@ -270,18 +271,18 @@ def _find_node(home: "Home", name: str) -> "LoadedNode":
     raise CommandError(f'there is no node "{name}" in {home.path}; there are {names}', ExitCode.USAGE)
 
 
-def _choose(home: "Home", name: str) -> "tuple[LoadedNode, dict[str, Any]]":
+def _choose(home: "Home", name: str) -> "tuple[LoadedNode, StatusJson]":
     """The node, and the status of whoever is furthest ahead at this moment."""
     if name != LEADER:
         chosen = _find_node(home, name)
         return chosen, _ask_furthest(home)
     before = _ask_furthest(home)
-    if before["leader"] is None:
+    if before.leader is None:
         raise CommandError("the nodes do not know at this moment who leads; try again")
-    return _find_node(home, before["leader"]), before
+    return _find_node(home, before.leader), before
 
 
-def _ask_furthest(home: "Home") -> dict[str, Any]:
+def _ask_furthest(home: "Home") -> "StatusJson":
     answers = [answer for answer in map(_ask_status, home.nodes) if answer is not None]
     if not answers:
         raise CommandError(
@@ -289,13 +290,13 @@ def _ask_furthest(home: "Home") -> dict[str, Any]:
             "elsewhere than its home says",
             ExitCode.UNREACHABLE,
         )
-    return max(answers, key=lambda answer: (answer["view"], answer["height"]))
+    return max(answers, key=lambda answer: (answer.view, answer.height))
 
 
-def _ask_status(node: "LoadedNode") -> dict[str, Any] | None:
-    from sequencer.api_client import ApiClient, ApiProblem, Unreachable
+def _ask_status(node: "LoadedNode") -> "StatusJson | None":
+    from sequencer.client import ApiProblem, Client, Unreachable
 
-    with ApiClient(f"http://{node.config.api}", timeout_seconds=0.5) as client:
+    with Client(f"http://{node.config.api}", timeout_seconds=0.5) as client:
         try:
             return client.status()
         except (Unreachable, ApiProblem):
@@ -320,16 +321,16 @@ def _signal(node: "LoadedNode", number: signal.Signals) -> int:
     return pid
 
 
-def _watch_next_decide(home: "Home", hit: str, before: dict[str, Any]) -> None:
+def _watch_next_decide(home: "Home", hit: str, before: "StatusJson") -> None:
     """How long it took from now to the decide of a later view by somebody else."""
     others = [node for node in home.nodes if node.config.validator != hit]
     started = time.monotonic()
     while time.monotonic() - started < WATCH_SECONDS:
         for answer in map(_ask_status, others):
-            if answer is not None and answer["decided_view"] > before["view"]:
+            if answer is not None and answer.decided_view > before.view:
                 seconds = time.monotonic() - started
                 talk(
-                    f"the others have decided height {answer['height']:,} in view {answer['decided_view']:,} after "
+                    f"the others have decided height {answer.height:,} in view {answer.decided_view:,} after "
                     f"{seconds * 1000:.0f} ms"
                 )
                 return

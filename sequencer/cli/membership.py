@@ -60,20 +60,20 @@ def add(
             str(newcomer.listen),
             prove_possession(treasury.public_key, newcomer.signer, session.network_id),
         )
-        _await_included(session, session.submit(operation, treasury)["id"])
+        _await_included(session, session.submit(operation, treasury).id)
         known = session.find_validator(newcomer.name)
         # The devnet that it joins is one's own, so its word about what is final is good enough.
-        trusted = "" if from_genesis else session.client.ledger()["trusted"] or ""
-        folder = make_node(loaded, newcomer, known["id"], trusted)
-        talk(f"{newcomer.name} has bonded {known['stake']:,} as validator {known['id']}; its home is {folder}")
+        trusted = "" if from_genesis else session.client.ledger().trusted or ""
+        folder = make_node(loaded, newcomer, known.id, trusted)
+        talk(f"{newcomer.name} has bonded {known.stake:,} as validator {known.id}; its home is {folder}")
         _await_ready(str(newcomer.api), newcomer.name)
         talk(
             f"{newcomer.name} follows the chain: http://{newcomer.api}. It votes from epoch {session.first_epoch} on; "
-            f"now is epoch {session.client.status()['epoch']}"
+            f"now is epoch {session.client.status().epoch}"
         )
         if wait:
             _await(
-                lambda: session.find_validator(newcomer.name)["status"] == "active", timeout, f"{newcomer.name} to vote"
+                lambda: session.find_validator(newcomer.name).status == "active", timeout, f"{newcomer.name} to vote"
             )
             talk(f"{newcomer.name} votes")
 
@@ -90,21 +90,24 @@ def remove(
     owner after the unbonding time. With --no-wait call the command again later to end the process.
     """
     from consensus.operations import Unbond
+    from consensus.types import ValidatorId
     from sequencer.local_cluster.membership import take_out
 
     with _open(home) as (session, loaded):
         known = session.find_validator(name)
         if name not in {node.config.validator for node in loaded.nodes}:
             raise CommandError(f"{home} has no node {name} that runs", ExitCode.USAGE)
-        if known["stake"]:
+        if known.stake:
             owner = session.read_account_key(None, known)
-            operation = Unbond(owner.public_key, session.next_nonce(owner.public_key), b"", known["id"], known["stake"])
-            _await_included(session, session.submit(operation, owner)["id"])
-            talk(
-                f"{name} has unbonded {known['stake']:,}: it votes until epoch {session.first_epoch} begins; "
-                f"now is epoch {session.client.status()['epoch']}"
+            operation = Unbond(
+                owner.public_key, session.next_nonce(owner.public_key), b"", ValidatorId(known.id), known.stake
             )
-        if wait or not known["weight"]:
+            _await_included(session, session.submit(operation, owner).id)
+            talk(
+                f"{name} has unbonded {known.stake:,}: it votes until epoch {session.first_epoch} begins; "
+                f"now is epoch {session.client.status().epoch}"
+            )
+        if wait or not known.weight:
             _await(lambda: not _is_member(session, name), timeout, f"{name} to leave the stake table")
             take_out(loaded, name)
             talk(f"{name} has left; `sequencer stake show` tells when its stake is paid")
@@ -113,7 +116,7 @@ def remove(
 def _is_member(session: StakeSession, name: str) -> bool:
     """In the running stake table or the next: a node of either has to be there."""
     known = session.client.find_validator(name)
-    return known is not None and bool(known["weight"] or known["weight_next"])
+    return known is not None and bool(known.weight or known.weight_next)
 
 
 @contextmanager
@@ -128,16 +131,16 @@ def _open(home: Path) -> Iterator["tuple[StakeSession, Home]"]:
 
 def _await_included(session: StakeSession, operation_id: str) -> None:
     _await(
-        lambda: session.client.find_operation(operation_id)["status"] == "included",
+        lambda: session.client.operation(operation_id).status == "included",
         INCLUDED_SECONDS,
         "a finalized block with the operation",
     )
 
 
 def _await_ready(api: str, name: str) -> None:
-    from sequencer.api_client import ApiClient
+    from sequencer.client import Client
 
-    with ApiClient(f"http://{api}") as client:
+    with Client(f"http://{api}") as client:
         _await(
             client.is_ready,
             READY_SECONDS,
@@ -146,7 +149,7 @@ def _await_ready(api: str, name: str) -> None:
 
 
 def _await(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    from sequencer.api_client import ApiProblem, Unreachable
+    from sequencer.client import ApiProblem, Unreachable
 
     deadline = time.monotonic() + seconds
     while True:

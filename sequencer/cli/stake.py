@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from sequencer.cli.output import OutputFormat, OutputOption, print_json, print_rows, talk
@@ -14,6 +15,9 @@ from sequencer.failures import CommandError, ExitCode
 if TYPE_CHECKING:
     from consensus.operations import Operation
     from consensus.signatures import Signer
+    from sequencer.schema.ledger import AccountJson, LedgerJson
+    from sequencer.schema.operations import OperationJson
+    from sequencer.schema.validators import ValidatorJson
 
 POLL_SECONDS = 0.2
 """Between two questions whether an operation is included: about a block."""
@@ -89,7 +93,7 @@ def bond(
                     ExitCode.USAGE,
                 )
             signer = session.read_account_key(key, known)
-            operation = _plan_bond(session, signer.public_key, name, amount, bytes.fromhex(known["public_key"][2:]))
+            operation = _plan_bond(session, signer.public_key, name, amount, bytes.fromhex(known.public_key[2:]))
         _submit(session, operation, signer, name, wait=wait, timeout=timeout, output=output)
         talk(f"it votes from epoch {session.first_epoch} on; now is epoch {session.epoch}")
 
@@ -111,6 +115,7 @@ def unbond(
     It is paid to the account that owns it after the unbonding time, and can be slashed until then.
     """
     from consensus.operations import Unbond
+    from consensus.types import ValidatorId
 
     if (amount is None) == (not everything):
         raise CommandError("say how much: an AMOUNT or --all, one of the two", ExitCode.USAGE)
@@ -118,10 +123,10 @@ def unbond(
         known = session.find_validator(name)
         signer = session.read_account_key(key, known)
         account = signer.public_key
-        taken = known["stake"] if amount is None else amount
+        taken = known.stake if amount is None else amount
         if not taken:
             raise CommandError(f"{name} has no stake that is bonded")
-        operation = Unbond(account, session.next_nonce(account), _UNSIGNED, known["id"], taken)
+        operation = Unbond(account, session.next_nonce(account), _UNSIGNED, ValidatorId(known.id), taken)
         _submit(session, operation, signer, name, wait=wait, timeout=timeout, output=output)
         talk(f"`sequencer stake show {name}` tells when it is paid, once it is included")
 
@@ -138,11 +143,12 @@ def unjail(
 ) -> None:
     """Let a validator lead again after its term in jail, on probation. Mend what kept it from leading first."""
     from consensus.operations import Unjail
+    from consensus.types import ValidatorId
 
     with open_session(url, home) as session:
         known = session.find_validator(name)
         signer = session.read_account_key(key, known)
-        operation = Unjail(signer.public_key, session.next_nonce(signer.public_key), _UNSIGNED, known["id"])
+        operation = Unjail(signer.public_key, session.next_nonce(signer.public_key), _UNSIGNED, ValidatorId(known.id))
         _submit(session, operation, signer, name, wait=wait, timeout=timeout, output=output)
 
 
@@ -168,6 +174,7 @@ def rotate_key(
     The node needs both files until then.
     """
     from consensus.operations import RotateKey, prove_possession
+    from consensus.types import ValidatorId
 
     with open_session(url, home) as session:
         known = session.find_validator(name)
@@ -179,7 +186,7 @@ def rotate_key(
             account,
             session.next_nonce(account),
             _UNSIGNED,
-            known["id"],
+            ValidatorId(known.id),
             fresh.public_key,
             prove_possession(account, fresh, session.network_id),
         )
@@ -202,17 +209,17 @@ def show(
     with open_session(url, home) as session:
         ledger = session.client.ledger()
         if name is None:
-            validators = session.client.validators()
+            validators = session.client.validators().validators
             answer: dict[str, Any] = {"ledger": ledger, "validators": validators}
         else:
             validators = [session.find_validator(name)]
             answer = {"ledger": ledger, "validator": validators[0]}
-            answer["account"] = session.client.find_account(bytes.fromhex(validators[0]["owner"][2:]))
+            answer["account"] = session.client.find_account(bytes.fromhex(validators[0].owner[2:]))
     if output is OutputFormat.JSON:
-        print_json(answer)
+        print_json(msgspec.to_builtins(answer))
     elif name is None:
         columns = ("validator", "status", "stake", "weight", "next", "reason")
-        print_rows(columns, [[row.get(field) for field in _SHOWN] for row in validators])
+        print_rows(columns, [[getattr(row, field) for field in _SHOWN] for row in validators])
         talk("\n" + describe_epoch(ledger))
     else:
         print_rows(("", ""), _describe_one(validators[0], answer["account"]))
@@ -222,36 +229,36 @@ def show(
 _SHOWN = ("name", "status", "stake", "weight", "weight_next", "reason")
 
 
-def describe_epoch(ledger: dict[str, Any]) -> str:
+def describe_epoch(ledger: "LedgerJson") -> str:
     """One line: the epoch with its progress, who has the lead, and where slashed stake went."""
-    epoch = ledger["epoch"]
-    done = ledger["height"] - epoch["first_height"] + 1
-    blocks = epoch["last_height"] - epoch["first_height"] + 1
+    epoch = ledger.epoch
+    done = ledger.height - epoch.first_height + 1
+    blocks = epoch.last_height - epoch.first_height + 1
     return (
-        f"epoch {epoch['number']}: {max(0, done)} of {blocks} blocks; {ledger['mode']['reason']}; "
-        f"pool {ledger['pool']}, burned {ledger['burned']}"
+        f"epoch {epoch.number}: {max(0, done)} of {blocks} blocks; {ledger.mode.reason}; "
+        f"pool {ledger.pool}, burned {ledger.burned}"
     )
 
 
-def _describe_one(validator: dict[str, Any], account: dict[str, Any] | None) -> list[tuple[str, object]]:
-    leader = validator["leader"]
-    unbonding = ", ".join(f"{row['amount']} in epoch {row['payable_epoch']}" for row in validator["unbonding"])
+def _describe_one(validator: "ValidatorJson", account: "AccountJson | None") -> list[tuple[str, object]]:
+    leader = validator.leader
+    unbonding = ", ".join(f"{row.amount} in epoch {row.payable_epoch}" for row in validator.unbonding)
     return [
-        ("validator", f"{validator['name']} (number {validator['id']})"),
-        ("status", validator["status"]),
-        ("reason", validator["reason"]),
-        ("stake", validator["stake"]),
-        ("weight now", validator["weight"]),
-        ("weight next", validator["weight_next"]),
+        ("validator", f"{validator.name} (number {validator.id})"),
+        ("status", validator.status),
+        ("reason", validator.reason),
+        ("stake", validator.stake),
+        ("weight now", validator.weight),
+        ("weight next", validator.weight_next),
         ("unbonding", unbonding or None),
-        ("missed", f"{leader['missed']} in a row, {leader['window_misses']} of the last {leader['window_slots']}"),
-        ("bench", f"{leader['bench_turns']} turns left" if leader["bench_turns"] else None),
-        ("offences", validator["offences"]),
-        ("address", validator["address"]),
-        ("signs with", validator["voting_key"]),
-        ("next key", validator["public_key"] if validator["public_key"] != validator["voting_key"] else None),
-        ("owner", validator["owner"]),
-        ("owner's balance", account["balance"] if account else 0),
+        ("missed", f"{leader.missed} in a row, {leader.window_misses} of the last {leader.window_slots}"),
+        ("bench", f"{leader.bench_turns} turns left" if leader.bench_turns else None),
+        ("offences", validator.offences),
+        ("address", validator.address),
+        ("signs with", validator.voting_key),
+        ("next key", validator.public_key if validator.public_key != validator.voting_key else None),
+        ("owner", validator.owner),
+        ("owner's balance", account.balance if account else 0),
     ]
 
 
@@ -308,40 +315,40 @@ def _submit(
 ) -> None:
     answer = session.submit(operation, signer)
     if wait:
-        answer = wait_included(session.client.find_operation, answer, timeout)
+        answer = wait_included(session.client.operation, answer, timeout)
     if output is OutputFormat.JSON:
-        print_json(answer | {"validator": name, "epoch": session.epoch})
+        print_json(msgspec.to_builtins(answer) | {"validator": name, "epoch": session.epoch})
     else:
         print_rows(
             ("operation", "kind", "validator", "status", "height"),
-            [[answer["id"], answer["kind"], name, answer["status"], answer["height"]]],
+            [[answer.id, answer.kind, name, answer.status, answer.height]],
         )
 
 
 def wait_included(
-    find: Callable[[str], dict[str, Any]],
-    answer: dict[str, Any],
+    find: "Callable[[str], OperationJson]",
+    answer: "OperationJson",
     timeout: float,
     *,
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> dict[str, Any]:
+) -> "OperationJson":
     """Ask until a decided block carries the operation. Raises `CommandError` when that takes longer than `timeout`
     seconds, or when the node has dropped it.
     """
     deadline = clock() + timeout
-    while answer["status"] == "pending":
+    while answer.status == "pending":
         if clock() >= deadline:
             raise CommandError(
-                f"operation {answer['id']} still waits for a block after {timeout:g} s. Is the network deciding? "
+                f"operation {answer.id} still waits for a block after {timeout:g} s. Is the network deciding? "
                 "`sequencer status` tells.",
                 ExitCode.INCONCLUSIVE,
             )
         sleep(POLL_SECONDS)
-        answer = find(answer["id"])
-    if answer["status"] != "included":
+        answer = find(answer.id)
+    if answer.status != "included":
         raise CommandError(
-            f"the node has dropped operation {answer['id']}: the ledger would no longer take it. Another operation of "
+            f"the node has dropped operation {answer.id}: the ledger would no longer take it. Another operation of "
             "the same account may have come first; `sequencer stake show` tells where the stake stands."
         )
     return answer

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from sequencer.cli.output import OutputFormat, OutputOption, print_json, print_rows, talk
@@ -38,7 +39,7 @@ def status(
             print_rows(("network", "as the node that is furthest ahead sees it"), describe_network(reached))
     silent = [answer for answer in answers if not answer["reachable"]]
     if len(silent) == len(answers):
-        from sequencer.api_client import Unreachable
+        from sequencer.client import Unreachable
 
         raise Unreachable(
             ", ".join(answer["url"] for answer in answers), "; ".join(sorted({answer["error"] for answer in answers}))
@@ -103,12 +104,13 @@ def ask_nodes(nodes: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
 
 
 def _ask(node: tuple[str, str]) -> dict[str, Any]:
-    from sequencer.api_client import ApiClient, ApiProblem, Unreachable
+    from sequencer.client import ApiProblem, Client, Unreachable
 
     name, url = node
     try:
-        with ApiClient(url, timeout_seconds=ASK_SECONDS) as client:
-            return {"name": name, "url": client.url, "reachable": True} | client.status()
+        with Client(url, timeout_seconds=ASK_SECONDS) as client:
+            answer: dict[str, Any] = msgspec.to_builtins(client.status())
+            return {"name": name, "url": client.url, "reachable": True} | answer
     except (Unreachable, ApiProblem) as error:
         reason = error.reason if isinstance(error, Unreachable) else error.code
         return {"name": name, "url": url, "reachable": False, "error": reason}

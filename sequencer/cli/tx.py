@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from sequencer.cli.output import OutputFormat, OutputOption, make_console, print_json, print_rows, talk
@@ -18,7 +19,8 @@ from sequencer.failures import CommandError, ExitCode
 from sequencer.payload_format import NAMESPACE_MAX
 
 if TYPE_CHECKING:
-    from sequencer.api_client import ApiClient
+    from sequencer.client import Client
+    from sequencer.schema.transactions import BatchJson, SoftJson, TransactionJson
 
 BATCH_TRANSACTIONS = 500
 """In one request: large enough that a request costs nothing per transaction, small enough for a bar that moves."""
@@ -84,7 +86,7 @@ def submit(
 
     Ends with 1 when the node refused some, with 3 when --wait took longer than --timeout or a promise did not come.
     """
-    from sequencer.api_client import split_batches
+    from sequencer.client import split_batches
 
     if not sources and sys.stdin.isatty():
         raise CommandError(
@@ -94,24 +96,24 @@ def submit(
         )
     from sequencer.cli.transactions import read_transactions
 
-    nodes = _Nodes([each for _, each in resolve_urls(url, home)])
+    client = _open_client(url, home)
     # Reading comes first: what is wrong with the input needs no node to be found out.
     transactions = read_transactions(sources or ["-"])
-    limits = nodes.ask(lambda client: client.status())["limits"]
-    _check_sizes(transactions, limits["transaction_bytes_max"])
+    limits = client.limits()
+    _check_sizes(transactions, limits.transaction_bytes_max)
     batches = split_batches(
         transactions,
-        bytes_max=limits["batch_bytes_max"],
-        transactions_max=min(BATCH_TRANSACTIONS, limits["batch_transactions_max"]),
+        bytes_max=limits.batch_bytes_max,
+        transactions_max=min(BATCH_TRANSACTIONS, limits.batch_transactions_max),
     )
     if beneficiary and wait is not Waiting.SOFT:
         raise CommandError("--beneficiary means nothing without --wait soft", ExitCode.USAGE)
     if wait is Waiting.SOFT:
-        _submit_softly(nodes, transactions, namespace, beneficiary, output)
+        _submit_softly(client, transactions, namespace, beneficiary, output)
         return
     started = time.monotonic()
     with _progress(len(transactions)) as advance:
-        counts, rejected = _send_all(nodes, batches, namespace, timeout if wait else None, advance)
+        counts, rejected = _send_all(client, batches, namespace, timeout if wait else None, advance)
     seconds = time.monotonic() - started
     report = _make_report(len(transactions), counts, rejected, is_final=wait is not None, seconds=seconds)
     if len(transactions) == 1:
@@ -143,53 +145,34 @@ def status(
             "big endian) and its data",
             ExitCode.USAGE,
         )
-    answer = _Nodes([each for _, each in resolve_urls(url, home)]).ask(lambda client: client.find(transaction_hash))
+    answer = _open_client(url, home).transaction(transaction_hash)
     if output is OutputFormat.JSON:
-        print_json(answer)
+        print_json(msgspec.to_builtins(answer))
     else:
         columns = ("hash", "status", "namespace", "height", "position")
-        print_rows(columns, [[answer.get(column) for column in columns]])
+        print_rows(columns, [[getattr(answer, column) for column in columns]])
 
 
-class _Nodes:
-    """Several nodes that stand in for each other."""
+def _open_client(url: list[str] | None, home: Path | None) -> "Client":
+    """Of all nodes that were named; when one does not answer the next is asked, and that is told."""
+    from sequencer.client import Client
 
-    def __init__(self, urls: Sequence[str]) -> None:
-        from sequencer.api_client import ApiClient
-
-        self._clients = [ApiClient(url) for url in urls]
-
-    def ask(self, question: Callable[["ApiClient"], dict[str, Any]]) -> dict[str, Any]:
-        """The answer of the first node that can be reached. Raises `Unreachable` when none can."""
-        from sequencer.api_client import ApiProblem, Unreachable
-
-        for _ in range(len(self._clients) - 1):
-            try:
-                return question(self._clients[0])
-            except (Unreachable, ApiProblem) as error:
-                if isinstance(error, ApiProblem) and error.code != "shutting_down":
-                    raise
-                talk(f"{self._clients[0].url} does not answer, asking {self._clients[1].url}")
-                self._clients.append(self._clients.pop(0))
-        return question(self._clients[0])
+    urls = [each for _, each in resolve_urls(url, home)]
+    return Client(urls, on_turn=lambda silent, other: talk(f"{silent} does not answer, asking {other}"))
 
 
 def _submit_softly(
-    nodes: _Nodes, transactions: Sequence[bytes], namespace: int, beneficiary: str, output: OutputFormat
+    client: "Client", transactions: Sequence[bytes], namespace: int, beneficiary: str, output: OutputFormat
 ) -> None:
     """One after the other, each with its promise."""
-    from sequencer.api_client import ApiProblem
+    from sequencer.client import ApiProblem
 
-    answers: list[dict[str, Any]] = []
+    answers: list[SoftJson | TransactionJson] = []
     refused: list[str] = []
     try:
         for transaction in transactions:
             try:
-                answer = nodes.ask(
-                    lambda client, each=transaction: client.promise(  # type: ignore[misc]
-                        each, namespace=namespace, beneficiary=beneficiary
-                    )
-                )
+                answer = client.promise(transaction, namespace=namespace, beneficiary=beneficiary or None)
             except ApiProblem as problem:
                 if problem.code != "no_promise":
                     raise
@@ -202,16 +185,22 @@ def _submit_softly(
         raise CommandError(f"{len(refused)} of {len(transactions)} transactions got no promise", ExitCode.INCONCLUSIVE)
 
 
-def _tell_promises(answers: Sequence[dict[str, Any]], refused: Sequence[str], output: OutputFormat) -> None:
-    promised = [answer["promise"] for answer in answers if "promise" in answer]
+def _tell_promises(
+    answers: "Sequence[SoftJson | TransactionJson]", refused: Sequence[str], output: OutputFormat
+) -> None:
+    from sequencer.schema.transactions import SoftJson, TransactionJson
+
+    promised = [answer.promise for answer in answers if isinstance(answer, SoftJson)]
     if output is OutputFormat.JSON:
-        print_json(answers)
+        print_json(msgspec.to_builtins(answers))
     elif promised:
         columns = ("transaction", "promiser", "epoch", "first view", "last view")
-        print_rows(columns, [[promise[column.replace(" ", "_")] for column in columns] for promise in promised])
+        print_rows(
+            columns, [[getattr(promise, column.replace(" ", "_")) for column in columns] for promise in promised]
+        )
     for answer in answers:
-        if "promise" not in answer:
-            talk(f"{answer['hash']} is {answer['status']} already: no promise is needed")
+        if isinstance(answer, TransactionJson):
+            talk(f"{answer.hash} is {answer.status} already: no promise is needed")
     for reason in refused:
         talk(reason)
 
@@ -226,7 +215,7 @@ def _check_sizes(transactions: Sequence[bytes], bytes_max: int) -> None:
 
 
 def _send_all(
-    nodes: _Nodes,
+    client: "Client",
     batches: Iterator[list[bytes]],
     namespace: int,
     wait_seconds: float | None,
@@ -237,21 +226,21 @@ def _send_all(
     rejected: list[dict[str, Any]] = []
     first = 0
     for batch in batches:
-        answer = _send(nodes, batch, namespace, wait_seconds)
+        answer = _send(client, batch, namespace, wait_seconds)
         for key in ("accepted", "duplicate", "finalized"):
-            counts[key] += answer[key]
-        rejected += [refusal | {"index": refusal["index"] + first} for refusal in answer["rejected"]]
+            counts[key] += getattr(answer, key)
+        rejected += [msgspec.to_builtins(refusal) | {"index": refusal.index + first} for refusal in answer.rejected]
         first += len(batch)
         advance(len(batch))
     return counts, rejected
 
 
-def _send(nodes: _Nodes, batch: list[bytes], namespace: int, wait_seconds: float | None) -> dict[str, Any]:
-    from sequencer.api_client import ApiProblem
+def _send(client: "Client", batch: list[bytes], namespace: int, wait_seconds: float | None) -> "BatchJson":
+    from sequencer.client import ApiProblem
 
     for _ in range(FULL_RETRIES_MAX):
         try:
-            return nodes.ask(lambda client: client.submit(batch, namespace=namespace, wait_seconds=wait_seconds))
+            return client.submit_batch(batch, namespace=namespace, wait_seconds=wait_seconds)
         except ApiProblem as problem:
             match problem.code:
                 case "mempool_full":

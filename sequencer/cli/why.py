@@ -11,7 +11,7 @@ from sequencer.cli.status import resolve_urls
 from sequencer.failures import CommandError, ExitCode
 
 if TYPE_CHECKING:
-    from sequencer.api_client import ApiClient
+    from sequencer.client import Client
     from sequencer.schema.records import ChangeJson
     from sequencer.schema.views import ViewJson, ViewsJson
     from sequencer.survey import Place, Reply
@@ -69,15 +69,7 @@ def why(
 def _look_around(places: "Sequence[Place]") -> "list[Reply[ViewsJson]]":
     from sequencer.survey import ask_all
 
-    return ask_all(places, lambda client: _read_page(client, limit=1))
-
-
-def _read_page(client: "ApiClient", **query: object) -> "ViewsJson":
-    import msgspec
-
-    from sequencer.schema.views import ViewsJson
-
-    return msgspec.convert(client.get("/v1/views", **query), ViewsJson)
+    return ask_all(places, lambda client: client.views(limit=1))
 
 
 def _choose_view(text: str | None, height: int | None, pages: "Sequence[Reply[ViewsJson]]") -> int | None:
@@ -95,16 +87,16 @@ def _choose_view(text: str | None, height: int | None, pages: "Sequence[Reply[Vi
 
 
 def _find_view_of(height: int, pages: "Sequence[Reply[ViewsJson]]") -> int:
-    from sequencer.api_client import ApiProblem
+    from sequencer.client import ApiProblem
     from sequencer.survey import ask_all
 
     places = [page.place for page in pages if page.answer is not None]
 
-    def ask(client: "ApiClient") -> int | str:
+    def ask(client: "Client") -> int | str:
         try:
-            return int(client.get(f"/v1/blocks/{height}", transactions="none")["view"])
+            return client.block(height, transactions="none").view
         except ApiProblem as problem:
-            return str(problem.body.get("detail"))
+            return problem.detail
 
     replies = [reply.answer for reply in ask_all(places, ask)]
     found = next((answer for answer in replies if isinstance(answer, int)), None)
@@ -138,13 +130,13 @@ def _print_nothing_failed(pages: "Sequence[Reply[ViewsJson]]", output: OutputFor
     )
 
 
-def _read_all(client: "ApiClient") -> "list[ViewJson]":
+def _read_all(client: "Client") -> "list[ViewJson]":
     """All views that a node remembers."""
-    page = _read_page(client, limit=1)
+    page = client.views(limit=1)
     views: list[ViewJson] = []
     start = page.oldest
     while start is not None:
-        page = _read_page(client, **{"from": start, "limit": PAGE_VIEWS})
+        page = client.views(start, limit=PAGE_VIEWS)
         views += page.views
         start = page.next
     return views
@@ -152,20 +144,17 @@ def _read_all(client: "ApiClient") -> "list[ViewJson]":
 
 def _gather(places: "Sequence[Place]", number: int) -> "list[Sight]":
     """What each of them says about the view."""
-    import msgspec
 
-    from sequencer.api_client import ApiProblem
-    from sequencer.schema.status import StatusJson
-    from sequencer.schema.views import ViewJson
+    from sequencer.client import ApiProblem
     from sequencer.survey import ask_all
     from sequencer.view_story import Sight
 
-    def ask(client: "ApiClient") -> Sight:
-        status = msgspec.convert(client.status(), StatusJson)
-        page = _read_page(client, limit=1)
+    def ask(client: "Client") -> Sight:
+        status = client.status()
+        page = client.views(limit=1)
         view, absent = None, None
         try:
-            view = msgspec.convert(client.get(f"/v1/views/{number}"), ViewJson)
+            view = client.view(number)
         except ApiProblem as problem:
             if problem.code != "view_not_found":
                 raise
@@ -201,22 +190,19 @@ def _ask_for_the_rest(
     pages: "Sequence[Reply[ViewsJson]]", number: int
 ) -> "tuple[Weights, list[ViewJson], list[ChangeJson]]":
     """Who weighs what, which views came next, and what the ledger did because of it."""
-    import msgspec
 
-    from sequencer.schema.records import ChangesJson
-    from sequencer.schema.validators import ValidatorsJson
     from sequencer.survey import ask_all, make_unreachable
     from sequencer.view_story import Weights
 
-    def ask(client: "ApiClient") -> "tuple[Weights, list[ViewJson], list[ChangeJson]]":
-        validators = msgspec.convert(client.get("/v1/validators"), ValidatorsJson)
+    def ask(client: "Client") -> "tuple[Weights, list[ViewJson], list[ChangeJson]]":
+        validators = client.validators()
         stakes = {entry.name: entry.weight for entry in validators.validators if entry.weight}
         weights = Weights(stakes, validators.success_threshold)
-        following = _read_page(client, **{"from": number + 1, "limit": FOLLOWING_VIEWS}).views
+        following = client.views(number + 1, limit=FOLLOWING_VIEWS).views
         heights = [view.proposal.height for view in following if view.proposal is not None]
         changes: list[ChangeJson] = []
         if heights:
-            found = msgspec.convert(client.get("/v1/changes", **{"from": min(heights)}), ChangesJson).changes
+            found = client.changes(min(heights), limit=1000).changes
             changes = [change for change in found if change.height <= max(heights)]
         return weights, following, changes[:CHANGES_TOLD_MAX]
 

@@ -16,6 +16,7 @@ from sequencer.client.exchange import (
     RESET,
     TIMEOUT_SECONDS,
     Nodes,
+    OnTurn,
     is_worth_another,
     make_arguments,
     make_options,
@@ -43,8 +44,9 @@ class AsyncClient:
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
         transport: httpx.AsyncBaseTransport | None = None,
+        on_turn: OnTurn | None = None,
     ) -> None:
-        self.nodes = Nodes(urls)
+        self.nodes = Nodes(urls, on_turn)
         self.timeout_seconds = timeout_seconds
         self._http = httpx.AsyncClient(**make_options(self.nodes.urls, timeout_seconds, transport))
 
@@ -111,9 +113,9 @@ class AsyncClient:
     committees = awaiting(calls.committees)
     schedule = awaiting(calls.schedule)
     ledger = awaiting(calls.ledger)
-    account = awaiting(calls.account)
+    find_account = awaiting(calls.find_account)
     validators = awaiting(calls.validators)
-    validator = awaiting(calls.validator)
+    find_validator = awaiting(calls.find_validator)
     submit_operation = awaiting(calls.submit_operation)
     operations = awaiting(calls.operations)
     operation = awaiting(calls.operation)

@@ -15,6 +15,7 @@ from sequencer.client.exchange import (
     RESET,
     TIMEOUT_SECONDS,
     Nodes,
+    OnTurn,
     is_worth_another,
     make_arguments,
     make_options,
@@ -42,8 +43,9 @@ class Client:
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
         transport: httpx.BaseTransport | None = None,
+        on_turn: OnTurn | None = None,
     ) -> None:
-        self.nodes = Nodes(urls)
+        self.nodes = Nodes(urls, on_turn)
         self.timeout_seconds = timeout_seconds
         self._http = httpx.Client(**make_options(self.nodes.urls, timeout_seconds, transport))
 
@@ -110,9 +112,9 @@ class Client:
     committees = blocking(calls.committees)
     schedule = blocking(calls.schedule)
     ledger = blocking(calls.ledger)
-    account = blocking(calls.account)
+    find_account = blocking(calls.find_account)
     validators = blocking(calls.validators)
-    validator = blocking(calls.validator)
+    find_validator = blocking(calls.find_validator)
     submit_operation = blocking(calls.submit_operation)
     operations = blocking(calls.operations)
     operation = blocking(calls.operation)

@@ -48,6 +48,8 @@ class Call(Generic[Answer]):
     accept: str | None = None
     extra_seconds: float = 0.0
     """For which the node may wait on purpose before it answers."""
+    absent: str | None = None
+    """Code of the problem by which a node says that there is no such thing: the answer is None then."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -274,9 +276,9 @@ def ledger() -> Call[LedgerJson]:
     return _get("/v1/ledger", LedgerJson)
 
 
-def account(public_key: bytes) -> Call[AccountJson]:
-    """What it has, and its next nonce; `ApiProblem` `account_not_found` when it never held anything."""
-    return _get(f"/v1/accounts/{public_key.hex()}", AccountJson)
+def find_account(public_key: bytes) -> Call[AccountJson | None]:
+    """What it has, and its next nonce; None for one that never held anything."""
+    return Call("GET", f"/v1/accounts/{public_key.hex()}", _json(AccountJson), absent="account_not_found")
 
 
 # Stake and records
@@ -287,9 +289,9 @@ def validators() -> Call[ValidatorsJson]:
     return _get("/v1/validators", ValidatorsJson)
 
 
-def validator(name: int | str) -> Call[ValidatorJson]:
-    """By name or number; `ApiProblem` `validator_not_found`."""
-    return _get(f"/v1/validators/{_quote(name)}", ValidatorJson)
+def find_validator(name: int | str) -> Call[ValidatorJson | None]:
+    """By name or number; None when the ledger has no such validator."""
+    return Call("GET", f"/v1/validators/{_quote(name)}", _json(ValidatorJson), absent="validator_not_found")
 
 
 def submit_operation(operation: bytes) -> Call[OperationJson]:

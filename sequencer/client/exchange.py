@@ -1,7 +1,7 @@
 """What both clients share: which node is asked, what an answer means, and when another node is tried."""
 
-from collections.abc import Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,6 +12,8 @@ from sequencer.client.errors import ApiProblem, JsonObject, UnexpectedAnswer, Un
 from sequencer.failures import CommandError, ExitCode
 
 Answer = TypeVar("Answer")
+OnTurn: TypeAlias = Callable[[str, str], None]
+"""Told the URL of the node that does not answer, and of the one that is asked first from now on."""
 
 TIMEOUT_SECONDS: Final = 5.0
 """For each wait for the network, unless the caller says otherwise."""
@@ -24,12 +26,13 @@ RESET: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 class Nodes:
     """Base URLs of nodes that stand in for each other; the one that answered last is asked first."""
 
-    def __init__(self, urls: str | Sequence[str]) -> None:
+    def __init__(self, urls: str | Sequence[str], on_turn: OnTurn | None = None) -> None:
         given = [urls] if isinstance(urls, str) else list(urls)
         if not given:
             raise CommandError("no URL of a node was given", ExitCode.USAGE)
         self.urls = list(dict.fromkeys(map(normalize_url, given)))
         self._first = 0
+        self._on_turn = on_turn
 
     @property
     def current(self) -> str:
@@ -39,6 +42,8 @@ class Nodes:
         """Ask another one first from now on, if `url` still is."""
         if self.current == url:
             self._first = (self._first + 1) % len(self.urls)
+            if self._on_turn is not None and self.current != url:
+                self._on_turn(url, self.current)
 
     def in_order(self) -> list[str]:
         return [*self.urls[self._first :], *self.urls[: self._first]]
@@ -89,7 +94,10 @@ def make_arguments(call: Call[Any], base_url: str, timeout_seconds: float) -> di
 def read_answer(call: Call[Answer], url: str, response: httpx.Response) -> Answer:
     """Raises `ApiProblem` for a refusal, `UnexpectedAnswer` for what cannot be read."""
     if response.status_code >= httpx.codes.BAD_REQUEST:
-        raise make_problem(url, response.status_code, response.content)
+        problem = make_problem(url, response.status_code, response.content)
+        if problem.code == call.absent:
+            return None  # type: ignore[return-value]  # such a call is one of a type or None
+        raise problem
     try:
         return call.decode(response.content)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from sequencer.api_client import ApiClient, ApiProblem, Unreachable
+from sequencer.client import ApiProblem, Client, Unreachable
 
 ASK_SECONDS: Final = 3.0
 """A node that takes longer for one answer counts as unreachable, as with most monitoring systems."""
@@ -43,10 +43,10 @@ class NodeFacts:
 def read_facts(name: str, url: str) -> NodeFacts:
     """Never raises for what a node does or does not answer."""
     try:
-        with ApiClient(url, timeout_seconds=ASK_SECONDS) as client:
+        with Client(url, timeout_seconds=ASK_SECONDS) as client:
             status = client.status()
             asked_at = time.time()
-            page = client.get_text("/metrics")
+            page = client.metrics()
             middle = (asked_at + time.time()) / 2
     except (Unreachable, ApiProblem) as error:
         return NodeFacts(name=name, url=url, error=error.reason if isinstance(error, Unreachable) else error.code)
@@ -56,21 +56,22 @@ def read_facts(name: str, url: str) -> NodeFacts:
         return figures.get(metric, {}).get("")
 
     clock, decided_at = get("sequencer_clock_seconds"), get("sequencer_last_decide_timestamp_seconds")
-    me = status["validator"]
-    standing = next((word for word in ("tombstoned", "jailed", "benched") if me in status[word]), "active")
+    me = status.validator
+    standings = {"tombstoned": status.tombstoned, "jailed": status.jailed, "benched": status.benched}
+    standing = next((word for word, names in standings.items() if me in names), "active")
     losses, pending = get("sequencer_tolerated_losses"), get("sequencer_evidence_pending")
     heights, digests = figures.get("sequencer_checkpoint_height", {}), figures.get("sequencer_checkpoint_digest", {})
     return NodeFacts(
         name=me,
         url=client.url,
-        version=status["version"],
-        network=status["network"],
-        height=status["height"],
-        is_behind=status["behind"],
-        is_fallback=status["mode"] == "fallback",
-        mode_reason=status["mode_reason"],
-        peers=len(status["peers"]),
-        validators=status["validators"],
+        version=status.version,
+        network=status.network,
+        height=status.height,
+        is_behind=status.behind,
+        is_fallback=status.mode == "fallback",
+        mode_reason=status.mode_reason,
+        peers=len(status.peers),
+        validators=status.validators,
         standing=standing,
         decide_age_seconds=None if clock is None or decided_at is None else max(0.0, clock - decided_at),
         clock_offset_seconds=None if clock is None else clock - middle,

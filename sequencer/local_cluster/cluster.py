@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from sequencer.api_client import ApiClient, ApiProblem, Unreachable
+from sequencer.client import ApiProblem, Client, Unreachable
 from sequencer.config import NODE_FILE, load_node
 from sequencer.failures import CommandError, ExitCode
 from sequencer.home import Home, find_joined
@@ -112,8 +112,8 @@ class LocalCluster:
     def log_path(self, name: str) -> str:
         return str(self._nodes[name].folder / LOG_FILE)
 
-    def client(self, name: str, *, timeout_seconds: float = 5.0) -> ApiClient:
-        return ApiClient(self.url(name), timeout_seconds=timeout_seconds)
+    def client(self, name: str, *, timeout_seconds: float = 5.0) -> Client:
+        return Client(self.url(name), timeout_seconds=timeout_seconds)
 
     def discover(self) -> tuple[str, ...]:
         """Take up nodes whose folders have appeared in the home since. Returns their names; none of them is started."""

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from sequencer.api_client import ApiClient, ApiProblem, Unreachable
+from sequencer.client import ApiProblem, Client, Unreachable
 from sequencer.local_cluster.cluster import LocalCluster
+from sequencer.schema.status import StatusJson
 
 ASK_SECONDS: Final = 0.5
 """A node that says nothing for so long is shown as not voting; the line must not stand still because of it."""
@@ -45,7 +46,7 @@ class Watcher:
 
     def __init__(self, cluster: LocalCluster) -> None:
         self._cluster = cluster
-        self._clients: dict[str, ApiClient] = {}
+        self._clients: dict[str, Client] = {}
         self._buckets: dict[str, Buckets] = {}
         self._timed_out = RunningTotal()
 
@@ -58,17 +59,15 @@ class Watcher:
         answers = {name: answer for name, client in self._clients.items() if (answer := _ask(client)) is not None}
         if not answers:
             return None
-        ahead = max(answers.values(), key=lambda answer: (answer["view"], answer["height"]))
+        ahead = max(answers.values(), key=lambda answer: (answer.view, answer.height))
         voting = [
-            answer
-            for answer in answers.values()
-            if not answer["behind"] and ahead["view"] - answer["view"] <= VIEWS_APART_MAX
+            answer for answer in answers.values() if not answer.behind and ahead.view - answer.view <= VIEWS_APART_MAX
         ]
-        decide_p50_ms = self._read_metrics(ahead["validator"])
+        decide_p50_ms = self._read_metrics(ahead.validator)
         return Snapshot(
-            view=ahead["view"],
-            height=max(answer["height"] for answer in answers.values()),
-            leader=ahead["leader"],
+            view=ahead.view,
+            height=max(answer.height for answer in answers.values()),
+            leader=ahead.leader,
             decide_p50_ms=decide_p50_ms,
             voting=len(voting),
             nodes=len(self._clients),
@@ -77,7 +76,7 @@ class Watcher:
 
     def _read_metrics(self, name: str) -> float | None:
         try:
-            page = self._clients[name].get_text("/metrics")
+            page = self._clients[name].metrics()
         except (Unreachable, ApiProblem):
             return None
         buckets = [(float(bound), float(count)) for bound, count in _DECIDE_BUCKET.findall(page)]
@@ -123,7 +122,7 @@ def compute_median(before: Buckets, after: Buckets) -> float | None:
     return None
 
 
-def _ask(client: ApiClient) -> dict[str, Any] | None:
+def _ask(client: Client) -> StatusJson | None:
     try:
         return client.status()
     except (Unreachable, ApiProblem):

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
-
-from sequencer.api_client import ApiClient, ApiProblem, Unreachable
+from sequencer.client import ApiProblem, Client, Unreachable
 from sequencer.schema.ledger import LedgerJson
-from sequencer.schema.records import ChangeJson, ChangesJson
+from sequencer.schema.records import ChangeJson
 from sequencer.schema.status import StatusJson
 from sequencer.schema.validators import ValidatorsJson
-from sequencer.schema.views import ViewJson, ViewsJson
+from sequencer.schema.views import ViewJson
 from sequencer.survey import Place, Reply, ask_all
 
 ASK_SECONDS: Final = 0.9
@@ -57,7 +55,7 @@ def take_reading(places: Sequence[Place]) -> Reading:
     nodes = ask_all(places, _ask_node, seconds=ASK_SECONDS)
     for url in _rank(nodes)[:2]:
         try:
-            with ApiClient(url, timeout_seconds=ASK_SECONDS) as client:
+            with Client(url, timeout_seconds=ASK_SECONDS) as client:
                 return _ask_best(client, nodes)
         except (Unreachable, ApiProblem):
             continue
@@ -72,22 +70,22 @@ def _rank(nodes: Sequence[Reply[NodeReading]]) -> list[str]:
     return [url for _, url in known]
 
 
-def _ask_node(client: ApiClient) -> NodeReading:
-    status = msgspec.convert(client.status(), StatusJson)
-    page = msgspec.convert(client.get("/v1/views", limit=1), ViewsJson)
+def _ask_node(client: Client) -> NodeReading:
+    status = client.status()
+    page = client.views(limit=1)
     heard = {name: max(0, page.now_ms - at) / 1000 for name, at in page.last_heard_ms.items()}
     return NodeReading(status, heard, (page.now_ms - page.views[-1].started_ms) / 1000 if page.views else 0.0)
 
 
-def _ask_best(client: ApiClient, nodes: Sequence[Reply[NodeReading]]) -> Reading:
-    page = msgspec.convert(client.get("/v1/views", limit=VIEWS_SHOWN_MAX), ViewsJson)
+def _ask_best(client: Client, nodes: Sequence[Reply[NodeReading]]) -> Reading:
+    page = client.views(limit=VIEWS_SHOWN_MAX)
     return Reading(
         taken_at=time.time(),
         nodes=nodes,
         best=client.url,
-        validators=msgspec.convert(client.get("/v1/validators"), ValidatorsJson),
-        ledger=msgspec.convert(client.get("/v1/ledger"), LedgerJson),
+        validators=client.validators(),
+        ledger=client.ledger(),
         views=page.views,
         now_ms=page.now_ms,
-        events=msgspec.convert(client.get("/v1/changes", limit=EVENTS_SHOWN_MAX), ChangesJson).changes,
+        events=client.changes(limit=EVENTS_SHOWN_MAX).changes,
     )

@@ -54,7 +54,7 @@ def find_accused(cluster: LocalCluster, names: tuple[str, ...]) -> set[str]:
 def read_standing(cluster: LocalCluster, name: str) -> dict[str, tuple[str, int]]:
     """Status and stake of everyone, as this node sees it."""
     with cluster.client(name) as client:
-        return {validator["name"]: (validator["status"], validator["stake"]) for validator in client.validators()}
+        return {validator.name: (validator.status, validator.stake) for validator in client.validators().validators}
 
 
 @pytest.mark.cluster
@@ -87,7 +87,7 @@ def test_a_safety_offence_ends_in_a_tombstone_at_one_height_on_all_nodes(
 
     with cluster.client(honest[0]) as client:
         for number in range(10):
-            client.submit([b"all the same %d" % number], wait_seconds=SECONDS)
+            client.submit_batch([b"all the same %d" % number], wait_seconds=SECONDS)
     for name in honest:
         standing = read_standing(cluster, name)
         assert standing.pop(liar) == ("tombstoned", STAKE - STAKE * 3 // 4), "a quarter of the stake, tripled"
@@ -101,7 +101,7 @@ def test_honest_nodes_go_on_beside_any_liar(start_with_liar: StartWithLiar, beha
     cluster, liar, honest = start_with_liar(behaviour)
     for number, name in enumerate(honest):
         with cluster.client(name) as client:
-            client.submit([b"through %d" % number], wait_seconds=SECONDS)
+            client.submit_batch([b"through %d" % number], wait_seconds=SECONDS)
     assert find_accused(cluster, honest) <= {liar}
     assert set(cluster.running) == set(cluster.names)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sequencer.api_client import ApiClient
+from sequencer.client import Client
 from sequencer.failures import ExitCode
 from sequencer.fault_log import FaultLog
 from sequencer.local_cluster.home import CHAOS_SOCKET, FAULTS_FILE, find_base_port
@@ -43,8 +43,8 @@ def wait_until_well(home: Path) -> None:
 
 def wait_for_peers(url: str, peers: set[str]) -> None:
     deadline = time.monotonic() + SECONDS
-    with ApiClient(url) as client:
-        while set(client.status()["peers"]) != peers:
+    with Client(url) as client:
+        while set(client.status().peers) != peers:
             assert time.monotonic() < deadline, f"never connected with exactly {peers}"
             time.sleep(0.05)  # outside of any event loop, and there is nothing to be told by
 
@@ -60,8 +60,8 @@ def test_a_running_devnet_is_broken_and_healed(tmp_path: Path) -> None:
         assert cut.returncode == ExitCode.OK, cut.stderr
         slow = run("chaos", "delay", 5, "--from", "n0", "--to", "n1,n2", "--home", home)
         assert slow.returncode == ExitCode.OK, slow.stderr
-        with ApiClient(urls["n0"]) as client:
-            client.submit([b"three are enough"], wait_seconds=SECONDS)
+        with Client(urls["n0"]) as client:
+            client.submit_batch([b"three are enough"], wait_seconds=SECONDS)
         orders = {order["what"]: order for order in look(home)["orders"]}
         assert orders["partition n3 | n0,n1,n2"]["links"] == 6
         assert orders["partition n3 | n0,n1,n2"]["bites"] > 0
@@ -70,12 +70,12 @@ def test_a_running_devnet_is_broken_and_healed(tmp_path: Path) -> None:
         frozen = run("chaos", "pause", "n1", "--home", home)
         assert frozen.returncode == ExitCode.OK, frozen.stderr
         assert get_states(home)["n1"] == "frozen"
-        with ApiClient(urls["n0"]) as client:
-            faults = client.get("/v1/faults")["faults"]
-        assert [(fault["fault"], fault["targets"], fault["until_ms"]) for fault in faults] == [
-            ("partition", ["n3"], None),
-            ("delay", ["n0"], None),
-            ("pause", ["n1"], None),
+        with Client(urls["n0"]) as client:
+            faults = client.faults().faults
+        assert [(fault.fault, fault.targets, fault.until_ms) for fault in faults] == [
+            ("partition", ("n3",), None),
+            ("delay", ("n0",), None),
+            ("pause", ("n1",), None),
         ]
         healed = run("chaos", "heal", "--home", home)
         assert healed.returncode == ExitCode.OK, healed.stderr

@@ -3,11 +3,13 @@
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
+
+from sequencer.schema.blocks import BlockJson
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "examples" / "demo.py"
@@ -42,13 +44,24 @@ def test_demo_holds() -> None:
     assert "kill -9" in result.stdout
 
 
-def make_chain(*transactions: bytes) -> list[dict[str, Any]]:
+def make_chain(*transactions: bytes) -> list[BlockJson]:
     """A chain as the API reports it: genesis, then one block per transaction."""
-    chain = [{"height": 0, "hash": "0x0", "parent": "", "transactions": list[str]()}]
-    for height, transaction in enumerate(transactions, start=1):
-        texts = ["0x" + transaction.hex()]
-        chain.append({"height": height, "hash": f"0x{height}", "parent": f"0x{height - 1}", "transactions": texts})
-    return chain
+    return [make_block(height, transactions[max(height - 1, 0) : height]) for height in range(len(transactions) + 1)]
+
+
+def make_block(height: int, transactions: Sequence[bytes]) -> BlockJson:
+    return BlockJson(
+        height=height,
+        view=height,
+        epoch=0,
+        hash=f"0x{height}",
+        parent=f"0x{height - 1}" if height else "",
+        proposer="n0",
+        timestamp_ms=height,
+        payload_hash="0x",
+        payload_bytes=1,
+        transactions=["0x" + transaction.hex() for transaction in transactions],
+    )
 
 
 SENT = [b"first", b"second", b"third"]
@@ -67,13 +80,13 @@ def test_verdict_accepts_equal_whole_chains(demo: ModuleType) -> None:
     ],
     ids=["lost", "doubled", "changed"],
 )
-def test_verdict_refuses_what_is_not_exactly_once(demo: ModuleType, chain: list[dict[str, Any]], words: str) -> None:
+def test_verdict_refuses_what_is_not_exactly_once(demo: ModuleType, chain: list[BlockJson], words: str) -> None:
     faults = demo.find_faults({"n0": make_chain(*SENT), "n1": chain}, SENT)
     assert any(words in fault for fault in faults)
 
 
-@pytest.mark.parametrize("member", ["hash", "parent", "height"])
-def test_verdict_refuses_chains_that_differ(demo: ModuleType, member: str) -> None:
+@pytest.mark.parametrize(("member", "value"), [("hash", "0xbad"), ("parent", "0xbad"), ("height", 9)])
+def test_verdict_refuses_chains_that_differ(demo: ModuleType, member: str, value: object) -> None:
     chain = make_chain(*SENT)
-    chain[2][member] = "0xbad"
+    setattr(chain[2], member, value)
     assert demo.find_faults({"n0": make_chain(*SENT), "n1": chain}, SENT)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sequencer.api_client import ApiProblem
+from sequencer.client import ApiProblem
 from sequencer.local_cluster.cluster import LocalCluster
 from tests.cluster.conftest import SECONDS, StartCluster
 
@@ -13,18 +13,18 @@ pytestmark = pytest.mark.cluster
 
 def submit_and_wait(cluster: LocalCluster, name: str, transaction: bytes) -> None:
     with cluster.client(name) as client:
-        client.submit([transaction], wait_seconds=SECONDS)
+        client.submit_batch([transaction], wait_seconds=SECONDS)
 
 
 def read_height(cluster: LocalCluster, name: str) -> int:
     with cluster.client(name) as client:
-        return client.read_height()
+        return client.block("latest", transactions="none").height
 
 
 def read_hashes(cluster: LocalCluster, name: str, up_to: int | None = None) -> list[str]:
     """Block hashes by height."""
     with cluster.client(name) as client:
-        hashes = [block["hash"] for block in client.iterate_blocks(0)]
+        hashes = [block.hash for block in client.iterate_blocks(0)]
     return hashes if up_to is None else hashes[: up_to + 1]
 
 
@@ -39,7 +39,7 @@ def wait_height(cluster: LocalCluster, height: int, *names: str) -> None:
 
 def count_timeouts(cluster: LocalCluster, name: str) -> float:
     with cluster.client(name) as client:
-        page = client.get_text("/metrics")
+        page = client.metrics()
     return sum(float(count) for count in re.findall(r"^sequencer_timeouts_total\{.*\} (\S+)$", page, re.MULTILINE))
 
 
@@ -60,7 +60,7 @@ def test_one_dead_goes_on_two_dead_stop_and_one_back_goes_on(start_cluster: Star
         )
     heights = {name: read_height(cluster, name) for name in ("n0", "n1")}
     with pytest.raises(ApiProblem) as refusal, cluster.client("n0") as client:
-        client.submit([b"two are not"], wait_seconds=1.5)
+        client.submit_batch([b"two are not"], wait_seconds=1.5)
     assert refusal.value.code == "not_finalized_in_time"
     assert {name: read_height(cluster, name) for name in ("n0", "n1")} == heights
 
@@ -79,7 +79,7 @@ def test_all_killed_at_once_come_back_in_any_order(start_cluster: StartCluster, 
     for number in range(5):
         submit_and_wait(cluster, f"n{number % 4}", b"before %d" % number)
     with cluster.client("n1") as client:
-        client.submit([b"under way %d" % number for number in range(100)])
+        client.submit_batch([b"under way %d" % number for number in range(100)])
     chains = {name: read_hashes(cluster, name) for name in cluster.names}
     cluster.kill(*cluster.names)
     for name in order:
@@ -99,7 +99,7 @@ def test_frozen_leader_is_passed_over_and_comes_back(start_cluster: StartCluster
     """SIGSTOP keeps the connections open, so only the timer tells; after SIGCONT the node catches up by itself."""
     cluster = start_cluster(4)
     with cluster.client("n0") as client:
-        leader = client.status()["leader"]
+        leader = client.status().leader
     frozen = leader if leader in cluster.names else "n1"
     alive = next(name for name in cluster.names if name != frozen)
     cluster.pause(frozen)

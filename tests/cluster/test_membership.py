@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sequencer.api_client import ApiClient
+from sequencer.client import Client
 from sequencer.local_cluster.home import TARGETS_FILE, find_base_port
 from tests.cluster.conftest import SECONDS
 from tests.cluster.test_cli import run, run_devnet
@@ -27,8 +27,8 @@ def end(process: subprocess.Popen[str]) -> None:
 
 def wait_for_epoch(url: str, epoch: int) -> None:
     deadline = time.monotonic() + SECONDS
-    with ApiClient(url) as client:
-        while client.status()["epoch"] < epoch:
+    with Client(url) as client:
+        while client.status().epoch < epoch:
             assert time.monotonic() < deadline, "no epoch has ended"
             time.sleep(0.05)  # outside of any event loop, and there is nothing to be told by
 

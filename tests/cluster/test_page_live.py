@@ -93,7 +93,7 @@ def test_the_page_shows_a_lie_a_killed_leader_a_fallback_and_the_way_back(lying:
 def find_witness(cluster: LocalCluster, liar: str) -> str:
     """The fallback committee: it leads when the leader is gone, and is not the liar."""
     with cluster.client(cluster.names[0]) as client:
-        (fallback,) = client.status()["fallback"]
+        (fallback,) = client.status().fallback
     assert fallback != liar
     return str(fallback)
 
@@ -107,7 +107,7 @@ def see_that_all_is_there(page: Page, cluster: LocalCluster, witness: str) -> No
     expect(page.locator("#latency tbody tr").last.locator(".number").first).to_contain_text("ms")
     expect(page.locator("#leaders li")).to_have_count(10)
     with cluster.client(witness) as client:
-        client.submit([b"for the page"], wait_seconds=SECONDS)
+        client.submit_batch([b"for the page"], wait_seconds=SECONDS)
     block = page.locator("#blocks li.full").first
     block.locator("summary").click()
     expect(block.locator(".hashes li")).to_have_count(1)
@@ -128,7 +128,7 @@ def kill_the_leader(page: Page, cluster: LocalCluster, witness: str) -> str:
     expect(page.locator("#fallback")).to_be_hidden()
     with cluster.client(witness) as client:
         victim = cluster.wait_until(
-            lambda: find_victim(client.status()["leader"], witness), timeout_seconds=SECONDS, what="a leader to kill"
+            lambda: find_victim(client.status().leader, witness), timeout_seconds=SECONDS, what="a leader to kill"
         )
     page.evaluate(NOTE_MOMENTS, victim)
     began_ms = time.time() * 1000

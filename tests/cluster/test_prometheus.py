@@ -91,7 +91,7 @@ def story(tmp_path: Path) -> Iterator[Story]:
         _decide_until(cluster, honest[0], CHECKPOINT_BLOCKS)
         prometheus.wait_for(lambda: prometheus.query("network:sequencer_histories:count"), "a checkpoint")
         with cluster.client(honest[0]) as client:
-            killed = client.status()["leader"]
+            killed = client.status().leader
         if killed not in honest:
             killed = honest[-1]
         faults.begin(KILL, [killed], "this test")
@@ -114,8 +114,8 @@ def _draw_home(folder: Path, plan: HomePlan) -> tuple[Home, str]:
 def _decide_until(cluster: LocalCluster, name: str, height: int) -> None:
     with cluster.client(name, timeout_seconds=SECONDS) as client:
         number = 0
-        while client.status()["height"] <= height:
-            client.submit([b"transaction %d of a story" % number], wait_seconds=SECONDS)
+        while client.status().height <= height:
+            client.submit_batch([b"transaction %d of a story" % number], wait_seconds=SECONDS)
             number += 1
 
 

@@ -53,8 +53,8 @@ def wait_counted(cluster: LocalCluster, name: str) -> None:
     with cluster.client(name) as client:
 
         def is_counted() -> bool:
-            rows = client.validators()
-            return all((row["weight"], row["voting_key"]) == (row["stake"], row["public_key"]) for row in rows)
+            rows = client.validators().validators
+            return all((row.weight, row.voting_key) == (row.stake, row.public_key) for row in rows)
 
         cluster.wait_until(is_counted, timeout_seconds=SECONDS, what=f"{name} counts the new stakes")
 
@@ -74,12 +74,12 @@ def test_j5_operations_take_effect_on_all_nodes_and_count_from_the_next_table_on
     fresh = "0x" + read_key(get_next_path(home.nodes[2].key_path)).public_key.hex()
     for name in cluster.names:
         with cluster.client(name) as client:
-            rows = {row["name"]: row for row in client.validators()}
-            changes = client.get("/v1/changes")["changes"]
-        assert (rows["late"]["weight"], rows["late"]["status"]) == (1000, "active")
-        assert rows["n1"]["weight"] == 700_000
-        assert rows["n2"]["voting_key"] == fresh
-        told = {change["kind"]: change["height"] for change in changes if change["kind"] in ("unbonded", "key_rotated")}
+            rows = {row.name: row for row in client.validators().validators}
+            changes = client.changes(limit=1000).changes
+        assert (rows["late"].weight, rows["late"].status) == (1000, "active")
+        assert rows["n1"].weight == 700_000
+        assert rows["n2"].voting_key == fresh
+        told = {change.kind: change.height for change in changes if change.kind in ("unbonded", "key_rotated")}
         assert told == {"unbonded": unbonded["height"], "key_rotated": rotated["height"]}
     table = run("status", "--home", home.path)
     assert "epoch     " in table.stdout

@@ -21,9 +21,9 @@ def ask_why(cluster: LocalCluster, *arguments: object) -> subprocess.CompletedPr
 def find_failed(cluster: LocalCluster, name: str, leader: str, start: int) -> int | None:
     """The first view from `start` on that this leader lost, once another one has followed."""
     with cluster.client(name) as client:
-        views = client.get("/v1/views", **{"from": start})["views"]
-    failed = [view["view"] for view in views if (view["leader"], view["outcome"]) == (leader, "timed_out")]
-    has_gone_on = any(view["outcome"] == "decided" and view["view"] > failed[0] for view in views if failed)
+        views = client.views(start).views
+    failed = [view.view for view in views if (view.leader, view.outcome) == (leader, "timed_out")]
+    has_gone_on = any(view.outcome == "decided" and view.view > failed[0] for view in views if failed)
     return failed[0] if has_gone_on else None
 
 
@@ -32,11 +32,11 @@ def test_why_names_the_leader_that_was_killed(start_cluster: StartCluster) -> No
     cluster = start_cluster(4)
     with cluster.client("n0") as client:
         status = client.status()
-    victim = str(status["primary"][0])
+    victim = str(status.primary[0])
     others = set(cluster.names) - {victim}
     cluster.kill(victim)
     failed = cluster.wait_until(
-        lambda: find_failed(cluster, min(others), victim, status["view"]),
+        lambda: find_failed(cluster, min(others), victim, status.view),
         timeout_seconds=SECONDS,
         what=f"a view of {victim} to fail, and another one to follow",
     )

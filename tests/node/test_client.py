@@ -161,8 +161,8 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "transaction_proof": (HASH,),
     "namespace": (7,),
     "snapshot": (0,),
-    "account": (bytes(32),),
-    "validator": ("n0",),
+    "find_account": (bytes(32),),
+    "find_validator": ("n0",),
     "submit_operation": (b"x",),
     "operation": (HASH,),
 }

@@ -1,28 +1,29 @@
 """`sequencer stake`: what is typed becomes an operation that the ledger takes, or an error that says what to type."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import trio
 from typer.testing import CliRunner
 
 from consensus.ledger import Status, apply_leaf
 from consensus.ledger.admission import Admission
 from consensus.operations import Operation, compute_operation_id
 from consensus.types import Epoch, Height, ValidatorId
-from sequencer.api_client import ApiClient, ApiProblem, Unreachable
 from sequencer.cli.stake import stake_app, wait_included
 from sequencer.cli.status import describe_network
+from sequencer.client import ApiProblem, Client, Unreachable
 from sequencer.failures import CommandError, ExitCode
 from sequencer.home import Home, HomePlan, create_home
 from sequencer.keys import get_next_path, read_key
 from sequencer.network_config import EpochsSection
 from sequencer.operation_codec import OperationPlace
-from tests.node.fake_node import FakeNode, make_client
+from sequencer.schema.operations import OperationJson
+from tests.node.fake_node import FakeNode
+from tests.node.wired import wire
 
 
 class LedgerNode(FakeNode):
@@ -61,17 +62,7 @@ def node(home: Home, monkeypatch: pytest.MonkeyPatch) -> LedgerNode:
     """Every URL leads to this node, without a socket."""
     node = LedgerNode(network=home.network)
 
-    def exchange(
-        _client: ApiClient, method: str, target: str, body: bytes | None, headers: dict[str, str], _timeout: float
-    ) -> tuple[int, bytes]:
-        async def ask() -> tuple[int, bytes]:
-            async with make_client(node) as client:
-                response = await client.request(method, target, content=body, headers=headers)
-                return response.status_code, response.content
-
-        return trio.run(ask)
-
-    monkeypatch.setattr(ApiClient, "_exchange", exchange)
+    wire(monkeypatch, lambda _request: node)
     return node
 
 
@@ -224,13 +215,13 @@ def test_waiting_ends_with_a_block_with_time_or_when_the_node_gives_up() -> None
         nonlocal now
         now += seconds
 
-    def answer_with(*statuses: str) -> Callable[[str], dict[str, Any]]:
-        answers: Iterator[str] = iter(statuses)
-        return lambda id_: {"id": id_, "status": next(answers)}
+    def answer_with(*statuses: Any) -> Callable[[str], OperationJson]:
+        answers = iter(statuses)
+        return lambda id_: OperationJson(id_, next(answers))
 
-    first = {"id": "0xab", "status": "pending"}
+    first = OperationJson("0xab", "pending")
     found = wait_included(answer_with("pending", "included"), first, timeout=5, sleep=sleep, clock=lambda: now)
-    assert found["status"] == "included"
+    assert found.status == "included"
     with pytest.raises(CommandError, match="has dropped operation 0xab"):
         wait_included(answer_with("pending", "unknown"), first, timeout=5, sleep=sleep, clock=lambda: now)
     with pytest.raises(CommandError, match="still waits for a block after 5 s") as caught:
@@ -246,11 +237,12 @@ def test_without_a_node_there_is_nothing_to_ask(home: Home, tmp_path: Path) -> N
 
 
 def test_status_tells_what_all_nodes_share(node: LedgerNode) -> None:
-    with ApiClient("http://node") as client:
+    with Client("http://node") as client:
         node.change_validator(1, status=Status.JAILED)
         node.change(pool=30)
         node.height = Height(10)
-        rows = dict(describe_network([client.status(), client.status() | {"height": 3}]))
+        status = msgspec.to_builtins(client.status())
+        rows = dict(describe_network([status, status | {"height": 3}]))
     assert rows["epoch"] == "0: 10 of 64 blocks, ends with height 64"
     assert rows["mode"] == "normal: the primary committee has the lead"
     assert rows["jailed"] == "n1"

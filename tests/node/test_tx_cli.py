@@ -6,20 +6,20 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-import trio
 import typer
 from typer.testing import CliRunner, Result
 
 from consensus.promises import Promise
 from consensus.types import Commitment, Epoch, View
 from sequencer.api.node_view import BlockReader
-from sequencer.api_client import ApiClient, ApiProblem, Unreachable
 from sequencer.cli.tx import tx_app
+from sequencer.client import ApiProblem, Unreachable
 from sequencer.failures import CommandError, ExitCode
 from sequencer.mempool import Admission
 from sequencer.payload import DEFAULT_NAMESPACE, compute_transaction_hash, get_data
 from sequencer.promises import PromiseRefusedError
-from tests.node.fake_node import FakeNode, make_client
+from tests.node.fake_node import FakeNode
+from tests.node.wired import wire
 
 FULL, UNLED, CRASH = b"full", b"unled", b"crash"
 URL = "http://127.0.0.1:1"
@@ -46,19 +46,7 @@ def _node(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every URL leads to this node, without a socket, until it crashes."""
     node = SoftNode()
 
-    def exchange(
-        client: ApiClient, method: str, target: str, body: bytes | None, headers: dict[str, str], _timeout: float
-    ) -> tuple[int, bytes]:
-        async def ask() -> tuple[int, bytes]:
-            async with make_client(node) as requests:
-                response = await requests.request(method, target, content=body, headers=headers)
-                return response.status_code, response.content
-
-        if body == CRASH:
-            raise Unreachable(client.url, "the connection was reset")
-        return trio.run(ask)
-
-    monkeypatch.setattr(ApiClient, "_exchange", exchange)
+    wire(monkeypatch, lambda request: None if request.content == CRASH else node)
 
 
 def submit(*transactions: bytes, output: str = "json", options: Sequence[str] = ()) -> Result:

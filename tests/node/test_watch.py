@@ -3,18 +3,16 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-import trio
 from typer.testing import CliRunner, Result
 
 from consensus.ledger.changes import Benched
 from consensus.types import Height, Microseconds, ValidatorId, View
 from sequencer.api.node_view import NodeStatus
-from sequencer.api_client import ApiClient, Unreachable
 from sequencer.cli.main import app
+from sequencer.client import Unreachable
 from sequencer.directory import Directory
 from sequencer.failures import CommandError, ExitCode
 from sequencer.ledger_log import describe_change
@@ -24,8 +22,9 @@ from sequencer.watch.picture import Picture, count_losses, draw_picture, make_ma
 from sequencer.watch.reading import Reading, take_reading
 from sequencer.watch.screen import SYMBOLS, draw, draw_line
 from tests.lab import Lab
-from tests.node.fake_node import FakeNode, make_client
+from tests.node.fake_node import FakeNode
 from tests.node.test_why import make_view
+from tests.node.wired import wire
 
 NAMES = ("n0", "n1", "n2", "n3")
 BLOCK = SeenProposalJson("0x" + "ab" * 32, 9, 5, 500, 4.0)
@@ -61,19 +60,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> dict[str, _Connected | None]:
         node.now = Microseconds(node.now + 1_980_000)
         nodes[name] = node
 
-    def exchange(client: ApiClient, method: str, target: str, *_rest: object) -> tuple[int, bytes]:
-        node = nodes[str(urlsplit(client.url).hostname)]
-        if node is None:
-            raise Unreachable(client.url, "connection refused")
-
-        async def ask() -> tuple[int, bytes]:
-            async with make_client(node) as requests:
-                response = await requests.request(method, target)
-                return response.status_code, response.content
-
-        return trio.run(ask)
-
-    monkeypatch.setattr(ApiClient, "_exchange", exchange)
+    wire(monkeypatch, lambda request: nodes[request.url.host])
     return nodes
 
 

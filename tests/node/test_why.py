@@ -3,24 +3,23 @@
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-import trio
 from typer.testing import CliRunner, Result
 
 from consensus.ledger.changes import Benched
 from consensus.types import Height, Microseconds, ValidatorId, View
-from sequencer.api_client import ApiClient, Unreachable
 from sequencer.cli.main import app
+from sequencer.client import Unreachable
 from sequencer.directory import Directory
 from sequencer.failures import CommandError, ExitCode
 from sequencer.ledger_log import describe_change
 from sequencer.schema.views import SeenProposalJson, ViewJson
 from sequencer.view_story import Sight, Story, Weights, tell
 from tests.lab import Lab
-from tests.node.fake_node import FakeNode, make_client
+from tests.node.fake_node import FakeNode
+from tests.node.wired import wire
 
 NAMES = ("n0", "n1", "n2", "n3")
 WEIGHTS = Weights(dict.fromkeys(NAMES, 100), 267)
@@ -167,19 +166,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeNode | None]:
         nodes[name] = node
     nodes["n1"] = None
 
-    def exchange(client: ApiClient, method: str, target: str, *_rest: object) -> tuple[int, bytes]:
-        node = nodes[str(urlsplit(client.url).hostname)]
-        if node is None:
-            raise Unreachable(client.url, "connection refused")
-
-        async def ask() -> tuple[int, bytes]:
-            async with make_client(node) as requests:
-                response = await requests.request(method, target)
-                return response.status_code, response.content
-
-        return trio.run(ask)
-
-    monkeypatch.setattr(ApiClient, "_exchange", exchange)
+    wire(monkeypatch, lambda request: nodes[request.url.host])
     return nodes
 
 
