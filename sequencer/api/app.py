@@ -14,6 +14,7 @@ from sequencer.api.documents import Documents
 from sequencer.api.faults import Faults
 from sequencer.api.ledger import LedgerRoutes
 from sequencer.api.light import LightRoutes
+from sequencer.api.measuring import Measured
 from sequencer.api.namespaces import Namespaces
 from sequencer.api.node_view import NodeView
 from sequencer.api.operations import Operations
@@ -76,4 +77,4 @@ def make_app(
     app.router.redirect_slashes = False
     app.router.default = make_fallback(table)
     # Around everything: also a page that meets a defect of ours is to hear of it.
-    return AnyOrigin(app)
+    return Measured(AnyOrigin(app), node.metrics.clients)

@@ -17,7 +17,7 @@ from sequencer.dashboards.panels import (
     graph,
     timeline,
 )
-from sequencer.dashboards.queries import rate, select
+from sequencer.dashboards.queries import quantile, rate, select
 
 _LINKS: Final = Section(
     "Links",
@@ -110,6 +110,33 @@ _TRANSACTIONS: Final = Section(
         ),
     ),
 )
+_CLIENTS: Final = Section(
+    "Clients",
+    (
+        graph(
+            "Requests, by answer",
+            "A second. 5xx are trouble of the nodes, 4xx that of clients; none means that the client had gone.",
+            Query(f"sum by (code) ({rate('sequencer_http_requests_total')})", "{{code}}"),
+            unit=PER_SECOND,
+            is_stacked=True,
+            colors={"2xx": GREEN, "5xx": RED},
+        ),
+        graph(
+            "Time of requests, p99",
+            "From the head to the end of the answer, by method, without streams and without waits for finality.",
+            Query(quantile(0.99, "sequencer_http_request_seconds", by="method"), "{{method}}"),
+            unit=SECONDS,
+            thresholds=((None, GREEN), (0.05, ORANGE)),
+        ),
+        graph(
+            "Readers of streams",
+            "Connected to each node, over SSE and WebSocket. At streams_max further ones are refused.",
+            Query(select("sequencer_stream_readers"), "{{instance}}"),
+            unit=PLAIN,
+            is_stepped=True,
+        ),
+    ),
+)
 _MACHINES: Final = Section(
     "Machines",
     (
@@ -164,5 +191,5 @@ NETWORK_BOARD: Final = Board(
     "sequencer-network",
     "Sequencer / Network and mempool",
     "Links between nodes, transactions that come in, and the machines.",
-    (_LINKS, _TRANSACTIONS, _MACHINES),
+    (_LINKS, _TRANSACTIONS, _CLIENTS, _MACHINES),
 )

@@ -8,7 +8,8 @@ from prometheus_client.metrics import disable_created_metrics
 
 from consensus.ledger import Ledger
 from sequencer.directory import Directory
-from sequencer.metrics import host, ledger, progress, traffic, voting
+from sequencer.metrics import clients, host, ledger, progress, traffic, voting
+from sequencer.metrics.clients import Clients
 from sequencer.metrics.entries import Section
 from sequencer.metrics.host import Host
 from sequencer.metrics.ledger import LedgerMetrics
@@ -22,6 +23,7 @@ SECTIONS: Final[tuple[Section, ...]] = (
     voting.SECTION,
     ledger.SECTION,
     traffic.SECTION,
+    clients.SECTION,
     host.SECTION,
 )
 """All that a page may show, besides `process_…` of the client library."""
@@ -42,6 +44,7 @@ class NodeMetrics:
         self.voting = Voting(self.registry, self._roster)
         self.ledger = LedgerMetrics(self.registry, self._roster)
         self.traffic = Traffic(self.registry, self._roster)
+        self.clients = Clients(self.registry)
         # Bound once: the hot path goes through no second call.
         self.on_entered_view = self.progress.on_entered_view
         self.on_proposal = self.progress.on_proposal
