@@ -120,7 +120,7 @@ export function describeFallback(model, now) {
   const left = Math.max(0, mode.handback_leaves - mode.clean_leaves);
   return {
     since,
-    why: began?.reason ?? "too many views were skipped in a row",
+    why: began?.reason.split(":")[0] ?? "too many views were skipped in a row",
     end: `It hands the lead back after ${left === 1 ? "one more leaf" : `${left} more leaves`} ` +
       `without a skipped view (${mode.clean_leaves} of ${mode.handback_leaves})` +
       (mode.relapses ? `; the term has doubled ${plural(mode.relapses, "time")} after relapses.` : "."),
