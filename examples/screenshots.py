@@ -86,7 +86,7 @@ def look(browser: Browser, url: str, scheme: Any, size: Any = WIDE) -> Iterator[
     context.set_default_timeout(WAIT_MS)
     page = context.new_page()
     page.goto(url)
-    page.locator("[role=option]").last.wait_for()
+    page.locator("#sentence", has_text="Finalizing").wait_for()
     yield page
     context.close()
 
@@ -118,8 +118,8 @@ def kill_the_leader(cluster: LocalCluster, witness: str) -> str:
             timeout_seconds=WAIT_SECONDS,
             what="a leader to kill",
         )
-    cluster.kill(victim)
     FaultLog(cluster.home.path / FAULTS_FILE).begin(KILL, [victim], "screenshots")
+    cluster.kill(victim)
     return victim
 
 
@@ -140,11 +140,11 @@ def show_a_killed_leader(browser: Browser) -> None:
             with look(browser, cluster.url(witness), "light", PHONE) as phone:
                 phone.locator("#leaders li").first.wait_for()
                 take(phone, "page-phone")
-            kill_the_leader(cluster, witness)
-            page.locator(".names [data-presence=gone]").wait_for()
-            page.locator("[role=option].timed_out").last.wait_for()
+            victim = kill_the_leader(cluster, witness)
+            lost = page.locator(f'[role=option].timed_out[aria-label*="leader {victim}"]')
+            lost.last.wait_for()
             page.wait_for_timeout(4000)  # some views without it, for the picture
-            page.locator("[role=option].timed_out").first.click()
+            lost.last.click()
             page.locator("#view").wait_for()
             take(page, "page-killed-leader")
 
