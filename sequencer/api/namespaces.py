@@ -36,8 +36,8 @@ from sequencer.schema.namespaces import (
 NAMESPACE: Final = PathParameter(
     "namespace",
     f"Number of a namespace, 0 to {NAMESPACE_MAX}.",
-    {"type": "string", "pattern": "^[0-9]{1,10}$"},
-    "7",
+    {"type": "integer", "minimum": 0, "maximum": NAMESPACE_MAX},
+    7,
 )
 
 

@@ -55,7 +55,7 @@ class PathParameter:
     name: str
     description: str
     schema: Mapping[str, Any]
-    example: str
+    example: str | int
 
 
 @dataclass(frozen=True, slots=True)

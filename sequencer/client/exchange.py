@@ -19,6 +19,8 @@ TIMEOUT_SECONDS: Final = 5.0
 """For each wait for the network, unless the caller says otherwise."""
 ELSEWHERE: Final = frozenset({"shutting_down", "too_many_streams"})
 """Refusals that another node need not repeat."""
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""How an answer in another form, or in none, is noticed."""
 RESET: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 """The connection ended under the request: a node closes one that was idle, or has crashed."""
 
@@ -100,7 +102,7 @@ def read_answer(call: Call[Answer], url: str, response: httpx.Response) -> Answe
         raise problem
     try:
         return call.decode(response.content)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise UnexpectedAnswer(f"{url}{call.path}", str(error)) from error
 
 
@@ -141,5 +143,5 @@ def _get_reason(error: BaseException | None) -> str | None:
 def _parse_problem(body: bytes) -> JsonObject:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return {"detail": body[:200].decode(errors="replace")}

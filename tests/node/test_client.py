@@ -296,7 +296,8 @@ def test_the_node_that_answered_is_asked_first_the_next_time() -> None:
 
 
 def test_an_answer_in_another_shape_is_told_as_such(ask: Ask) -> None:
-    for answer in (httpx.Response(200, text="<html>"), answer_json({"state": "ready"}), httpx.Response(200)):
+    nested = httpx.Response(200, text='{"network": ' + "[" * 10_000)
+    for answer in (httpx.Response(200, text="<html>"), answer_json({"state": "ready"}), httpx.Response(200), nested):
         with pytest.raises(UnexpectedAnswer, match="http://one/v1/status answers in a form"):
             ask("http://one", Script(answer).transport, "status")
     with pytest.raises(ApiProblem, match="Bad Gateway"):
