@@ -24,6 +24,7 @@ from sequencer.api.server import open_listener, serve_api
 from sequencer.application import Application, Opaque
 from sequencer.clock import NodeClock
 from sequencer.config import ConfigError, LoadedNode
+from sequencer.debug.task_tree import write_on_signal
 from sequencer.fault_log import FaultLog
 from sequencer.joining import fetch_start
 from sequencer.journal import Journal
@@ -108,6 +109,7 @@ async def run_node(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run_pulse, metrics)
             nursery.start_soon(_drain_on_signal, is_closing)
+            await nursery.start(write_on_signal, loaded.database_path.parent)
             await nursery.start(node.run)
             async with trio.open_nursery() as api:
                 await api.start(partial(serve_api, node, listener, closing=is_closing, fault_log=fault_log))

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from sequencer.client import ApiProblem, Client, Unreachable
+from sequencer.client import ApiProblem, Client, UnexpectedAnswer, Unreachable
 
 T = TypeVar("T")
 
@@ -42,6 +42,8 @@ def ask_all(places: Sequence[Place], ask: Callable[[Client], T], *, seconds: flo
             return Reply(place, None, error.reason)
         except ApiProblem as error:
             return Reply(place, None, error.code)
+        except UnexpectedAnswer:
+            return Reply(place, None, "it is of another version")
 
     with ThreadPoolExecutor(max(1, min(len(places), ASKED_AT_ONCE))) as pool:
         return list(pool.map(ask_one, places))

@@ -11,6 +11,7 @@ from sequencer.cli.check import check_app
 from sequencer.cli.config_show import config_show
 from sequencer.cli.dashboards import dashboards_app
 from sequencer.cli.database import database_app
+from sequencer.cli.debug import debug_app
 from sequencer.cli.devnet import devnet_app
 from sequencer.cli.explore import explore
 from sequencer.cli.forensics import forensics
@@ -66,6 +67,7 @@ for _command in (init, start, status, watch, why, forensics, simulate, explore, 
 app.add_typer(devnet_app, name="devnet")
 app.add_typer(chaos_app, name="chaos")
 app.add_typer(database_app, name="database")
+app.add_typer(debug_app, name="debug")
 app.add_typer(tx_app, name="tx")
 app.add_typer(stake_app, name="stake")
 app.add_typer(check_app, name="check")

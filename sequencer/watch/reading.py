@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sequencer.client import ApiProblem, Client, Unreachable
+from sequencer.client import ApiProblem, Client, UnexpectedAnswer, Unreachable
 from sequencer.schema.ledger import LedgerJson
 from sequencer.schema.records import ChangeJson
 from sequencer.schema.status import StatusJson
@@ -57,7 +57,7 @@ def take_reading(places: Sequence[Place]) -> Reading:
         try:
             with Client(url, timeout_seconds=ASK_SECONDS) as client:
                 return _ask_best(client, nodes)
-        except (Unreachable, ApiProblem):
+        except (Unreachable, ApiProblem, UnexpectedAnswer):
             continue
     return Reading(time.time(), nodes)
 
