@@ -23,8 +23,9 @@ BURST_SECONDS: Final = 0.02
 """What may be spent at once before that: the readers of a usual node get their block without any rest."""
 GROUP_READERS: Final = 16
 """Woken together: they hold up everything else for about a millisecond."""
-WRITE_SECONDS: Final = 80e-6
-"""What one write costs on the way through the server (measured: 72 over WebSocket, 79 over SSE)."""
+WRITE_SECONDS: Final = 120e-6
+"""What one write costs on the way through the server: measured 72 to 79 on a quiet machine, 150 on one with more to do.
+"""
 BYTE_SECONDS: Final = 3e-9
 """What each of its bytes costs to be copied and sent."""
 
