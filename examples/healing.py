@@ -92,9 +92,9 @@ class Story:
             if len(set(heights)) != 1:
                 raise AssertionError(f"{cheat} is tombstoned at different heights: {heights}")
             slashed = self._await_change("slashed", cheat)
-            fields = slashed["fields"]
+            fields = slashed.fields
             done(
-                f"[bold]{cheat} equivocates[/]: proof {fields['rule']} in block {slashed['height']} after "
+                f"[bold]{cheat} equivocates[/]: proof {fields['rule']} in block {slashed.height} after "
                 f"{time.monotonic() - started:.1f} s, on all nodes alike: {fields['amount']:,} slashed "
                 f"({fields['to_reporter']:,} to the reporter, {fields['to_pool']:,} to the pool, "
                 f"{fields['burned']:,} burned), [bold]tombstoned[/]"
@@ -107,8 +107,8 @@ class Story:
             started = time.monotonic()
             change = self._await_change("benched", victim)
             done(
-                f"[bold]kill -9 {victim}[/]: benched at height {change['height']} after "
-                f"{(time.monotonic() - started) * 1000:.0f} ms, for {change['fields']['turns']} turns; no stake is lost"
+                f"[bold]kill -9 {victim}[/]: benched at height {change.height} after "
+                f"{(time.monotonic() - started) * 1000:.0f} ms, for {change.fields['turns']} turns; no stake is lost"
             )
         with self._narrator.step(f"{victim} is started again") as done:
             self._bring_back(victim)
@@ -126,8 +126,8 @@ class Story:
             seconds = time.monotonic() - started
             done(
                 f"[bold]kill -9 {names}[/], all of the primary committee that may lead, in view {view}: after "
-                f"{change['fields']['skipped_views']} skipped views, {seconds * 1000:.0f} ms, the "
-                f"[bold]fallback committee leads[/] from height {change['height']} on"
+                f"{change.fields['skipped_views']} skipped views, {seconds * 1000:.0f} ms, the "
+                f"[bold]fallback committee leads[/] from height {change.height} on"
             )
         with self._narrator.step(f"{names} are started again") as done:
             for name in primaries:
@@ -135,7 +135,7 @@ class Story:
             change = self._await_change("fallback_ended", None)
             primary = ", ".join(self._observer.status().primary)
             done(
-                f"[bold]handed back[/] at height {change['height']}, after {LEADERSHIP.handback_after} blocks "
+                f"[bold]handed back[/] at height {change.height}, after {LEADERSHIP.handback_after} blocks "
                 f"without a skipped view; primary committee now {primary}"
             )
 
@@ -182,14 +182,15 @@ class Story:
             heights.append(found[-1])
         return heights
 
-    def _await_change(self, kind: str, validator: str | None) -> Any:
+    def _await_change(self, kind: str, validator: str | None) -> ChangeJson:
         """The first such change of the ledger that the observer tells."""
 
-        def find() -> Any:
+        def find() -> ChangeJson | None:
             changes = self._observer.changes(limit=1000).changes
             return next((entry for entry in changes if _is_about(entry, kind, validator)), None)
 
-        return self._wait(find, f"{kind} {validator or ''}")
+        found: ChangeJson = self._wait(find, f"{kind} {validator or ''}")
+        return found
 
     def _wait(self, condition: Callable[[], Any], what: str) -> Any:
         return self._cluster.wait_until(condition, timeout_seconds=WAIT_SECONDS, poll_seconds=LOOK_SECONDS, what=what)
