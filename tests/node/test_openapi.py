@@ -17,6 +17,7 @@ from sequencer.api import problems
 from sequencer.api.app import make_app, make_table
 from sequencer.api.dispatch import Endpoint
 from sequencer.api.examples import make_example
+from sequencer.api.measuring import Measured
 from sequencer.api.openapi import list_kinds, write_document
 from sequencer.api.origins import AnyOrigin
 from sequencer.api.route import TAGS, Route
@@ -67,8 +68,10 @@ def test_everything_that_is_served_is_described() -> None:
     So whoever adds an address to it beside the table is found here.
     """
     app = make_app(FakeNode(), trio.Event())
-    assert isinstance(app, AnyOrigin)
-    starlette = app._app
+    assert isinstance(app, Measured)
+    open_to_all = app._app
+    assert isinstance(open_to_all, AnyOrigin)
+    starlette = open_to_all._app
     assert isinstance(starlette, Starlette)
     served = set()
     upgraded = {route.path for route in TABLE if route.websocket is not None}
