@@ -24,11 +24,13 @@ from sequencer.client.exchange import (
     make_unreachable,
     read_answer,
 )
-from sequencer.client.streaming import BlockStream, Elsewhere
+from sequencer.client.streaming import BlockStream, Elsewhere, Stream, ViewStream
 from sequencer.failures import CommandError
 from sequencer.schema.blocks import BlockJson, TransactionForm
+from sequencer.schema.views import ViewJson
 
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
 
 
 class AsyncClient:
@@ -162,31 +164,44 @@ class AsyncClient:
         """
         if from_height is None:
             from_height = (await self.block("latest", transactions="none")).height + 1
-        stream, refusals = BlockStream(from_height, transactions, namespace), 0
+        stream = BlockStream(from_height, transactions=transactions, namespace=namespace)
+        async with aclosing(self._stream(stream)) as blocks:
+            async for block in blocks:
+                yield block
+
+    def stream_views(self, from_view: int | None = None) -> AsyncGenerator[ViewJson, None]:
+        """Views as the node that answers sees them, from this one on (else from the current one on), without an end:
+        when each begins, when it has ended, and again when its outcome changes.
+        """
+        return self._stream(ViewStream(from_view))
+
+    async def _stream(self, stream: Stream[Item]) -> AsyncGenerator[Item, None]:
+        """What all connections bring, one after the other."""
+        refusals = 0
         while True:
-            url, before = self.nodes.current, stream.next_height
+            url, before = self.nodes.current, stream.start
             try:
-                async with aclosing(self._follow(url, stream)) as blocks:
-                    async for block in blocks:
-                        yield block
+                async with aclosing(self._follow(url, stream)) as items:
+                    async for item in items:
+                        yield item
             except ApiProblem as problem:
                 refusals += 1
                 if refusals >= len(self.nodes.urls) and not is_worth_another(problem):
                     raise
             except (httpx.HTTPError, OSError, Elsewhere):
                 refusals = 0
-            if stream.next_height > before:
+            if stream.start != before:
                 refusals = 0
             self.nodes.turn_from(url)
             await anyio.sleep(stream.compute_pause(len(self.nodes.urls)))
 
-    async def _follow(self, url: str, stream: BlockStream) -> AsyncGenerator[BlockJson, None]:
+    async def _follow(self, url: str, stream: Stream[Item]) -> AsyncGenerator[Item, None]:
         """What one connection brings."""
         async with self._http.stream(**stream.make_arguments(url, self.timeout_seconds)) as response:
             if response.status_code >= httpx.codes.BAD_REQUEST:
                 raise make_problem(url, response.status_code, await response.aread())
             async with aclosing(httpx_sse.EventSource(response).aiter_sse()) as events:
                 async for event in events:
-                    block = stream.read(url, event)
-                    if block is not None:
-                        yield block
+                    item = stream.read(url, event)
+                    if item is not None:
+                        yield item

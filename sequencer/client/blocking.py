@@ -23,11 +23,13 @@ from sequencer.client.exchange import (
     make_unreachable,
     read_answer,
 )
-from sequencer.client.streaming import BlockStream, Elsewhere
+from sequencer.client.streaming import BlockStream, Elsewhere, Stream, ViewStream
 from sequencer.failures import CommandError
 from sequencer.schema.blocks import BlockJson, TransactionForm
+from sequencer.schema.views import ViewJson
 
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
 
 
 class Client:
@@ -160,9 +162,19 @@ class Client:
         """
         if from_height is None:
             from_height = self.block("latest", transactions="none").height + 1
-        stream, refusals = BlockStream(from_height, transactions, namespace), 0
+        return self._stream(BlockStream(from_height, transactions=transactions, namespace=namespace))
+
+    def stream_views(self, from_view: int | None = None) -> Iterator[ViewJson]:
+        """Views as the node that answers sees them, from this one on (else from the current one on), without an end:
+        when each begins, when it has ended, and again when its outcome changes.
+        """
+        return self._stream(ViewStream(from_view))
+
+    def _stream(self, stream: Stream[Item]) -> Iterator[Item]:
+        """What all connections bring, one after the other."""
+        refusals = 0
         while True:
-            url, before = self.nodes.current, stream.next_height
+            url, before = self.nodes.current, stream.start
             try:
                 yield from self._follow(url, stream)
             except ApiProblem as problem:
@@ -171,17 +183,17 @@ class Client:
                     raise
             except (httpx.HTTPError, OSError, Elsewhere):
                 refusals = 0
-            if stream.next_height > before:
+            if stream.start != before:
                 refusals = 0
             self.nodes.turn_from(url)
             time.sleep(stream.compute_pause(len(self.nodes.urls)))
 
-    def _follow(self, url: str, stream: BlockStream) -> Iterator[BlockJson]:
+    def _follow(self, url: str, stream: Stream[Item]) -> Iterator[Item]:
         """What one connection brings."""
         with self._http.stream(**stream.make_arguments(url, self.timeout_seconds)) as response:
             if response.status_code >= httpx.codes.BAD_REQUEST:
                 raise make_problem(url, response.status_code, response.read())
             for event in httpx_sse.EventSource(response).iter_sse():
-                block = stream.read(url, event)
-                if block is not None:
-                    yield block
+                item = stream.read(url, event)
+                if item is not None:
+                    yield item

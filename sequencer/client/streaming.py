@@ -1,15 +1,20 @@
 """What both clients know of streams: where one stands, what an event says, how long to wait before the next attempt."""
 
-from dataclasses import dataclass
-from typing import Any, Final
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import httpx
 import httpx_sse
 import msgspec
 
 from sequencer.client.errors import UnexpectedAnswer
+from sequencer.client.exchange import UNREADABLE
 from sequencer.schema.blocks import BlockJson, TransactionForm
 from sequencer.schema.streams import LaggingJson
+from sequencer.schema.views import ViewJson
+
+Item = TypeVar("Item")
 
 EVENT_STREAM: Final = "text/event-stream"
 QUIET_SECONDS_MAX: Final = 45.0
@@ -23,56 +28,90 @@ class Elsewhere(Exception):
     """This node cannot go on with the stream; another one may."""
 
 
-@dataclass
-class BlockStream:
-    """One reader's place in the chain, kept while connections and nodes come and go."""
+class Stream(ABC, Generic[Item]):
+    """One reader's place in a stream, kept while connections and nodes come and go. `start` None: what comes next."""
 
-    next_height: int
-    transactions: TransactionForm | None = None
-    namespace: int | None = None
-    failed_nodes: int = 0
-    """In a row, since the last block."""
+    path: ClassVar[str]
+    event: ClassVar[str]
+
+    def __init__(self, shape: type[Item], start: int | None, query: Mapping[str, object]) -> None:
+        self.start = start
+        self._shape = shape
+        self._query = query
+        self._failures = 0
+
+    @abstractmethod
+    def take(self, item: Item) -> bool:
+        """Note how far this leads; False for what was seen already. Raises `Elsewhere` when something is left out."""
 
     def make_arguments(self, base_url: str, timeout_seconds: float) -> dict[str, Any]:
         """Of one connection, as httpx takes them."""
-        query = {"from": self.next_height, "transactions": self.transactions, "namespace": self.namespace}
+        query = {**self._query, "from": self.start}
         return {
             "method": "GET",
-            "url": f"{base_url}/v1/stream/blocks",
+            "url": base_url + self.path,
             "params": {name: str(value) for name, value in query.items() if value is not None},
             "headers": {"Accept": EVENT_STREAM, "Cache-Control": "no-store"},
             "timeout": httpx.Timeout(timeout_seconds, read=max(timeout_seconds, QUIET_SECONDS_MAX)),
         }
 
-    def read(self, url: str, event: httpx_sse.ServerSentEvent) -> BlockJson | None:
-        """The block of an event; None for one that is about the stream, and for a block that was seen already.
+    def read(self, url: str, event: httpx_sse.ServerSentEvent) -> Item | None:
+        """What an event brings; None for one about the stream itself, and for what was seen already.
 
         Raises `Elsewhere` when the node ends the stream or has a gap in it, `UnexpectedAnswer` for what is unreadable.
         """
         try:
-            match event.event:
-                case "block":
-                    return self._take(msgspec.json.decode(event.data, type=BlockJson))
-                case "lagging" if msgspec.json.decode(event.data, type=LaggingJson).skipped is not None:
-                    raise Elsewhere
-                case "closing":
-                    raise Elsewhere
-                case _:
+            if event.event == self.event:
+                item = msgspec.json.decode(event.data, type=self._shape)
+                if not self.take(item):
                     return None
-        except msgspec.MsgspecError as error:
+                self._failures = 0
+                return item
+            if event.event == "lagging" and msgspec.json.decode(event.data, type=LaggingJson).skipped is not None:
+                raise Elsewhere
+        except UNREADABLE as error:
             raise UnexpectedAnswer(url, f"an event {event.event!r}: {error}") from error
+        if event.event == "closing":
+            raise Elsewhere
+        return None
 
     def compute_pause(self, nodes: int) -> float:
         """Seconds to wait after another failure: nothing until every node has had its turn, then ever longer."""
-        self.failed_nodes += 1
-        rounds = self.failed_nodes // nodes
+        self._failures += 1
+        rounds = self._failures // nodes
         return min(PAUSE_SECONDS * 2 ** min(rounds, 16), PAUSE_SECONDS_MAX) if rounds else 0.0
 
-    def _take(self, block: BlockJson) -> BlockJson | None:
-        if block.height < self.next_height:
-            return None
-        if block.height > self.next_height:
+
+class BlockStream(Stream[BlockJson]):
+    """Every block once, in order, without a gap."""
+
+    path = "/v1/stream/blocks"
+    event = "block"
+
+    def __init__(
+        self, start: int, *, transactions: TransactionForm | None = None, namespace: int | None = None
+    ) -> None:
+        super().__init__(BlockJson, start, {"transactions": transactions, "namespace": namespace})
+        self._next = start
+
+    def take(self, item: BlockJson) -> bool:
+        if item.height < self._next:
+            return False
+        if item.height > self._next:
             raise Elsewhere
-        self.next_height = block.height + 1
-        self.failed_nodes = 0
-        return block
+        self.start = self._next = item.height + 1
+        return True
+
+
+class ViewStream(Stream[ViewJson]):
+    """Views as a node sees them: each may come again with more in it, and some are left out."""
+
+    path = "/v1/stream/views"
+    event = "view"
+
+    def __init__(self, start: int | None) -> None:
+        super().__init__(ViewJson, start, {})
+
+    def take(self, item: ViewJson) -> bool:
+        self.start = max(item.view, self.start or 0)
+        return True

@@ -24,6 +24,7 @@ from sequencer.schema.status import StatusJson
 from sequencer.schema.transactions import SoftJson, TransactionJson
 from tests.node.api_world import Served, open_served
 from tests.node.fake_node import FakeNode
+from tests.node.test_why import make_view
 
 Handler: TypeAlias = Callable[[httpx.Request], httpx.Response]
 Ask: TypeAlias = Callable[..., Any]
@@ -261,6 +262,7 @@ class Script:
         return httpx.MockTransport(self)
 
 
+VIEWS_SEEN = ((7, "decided"), (8, "open"), (8, "timed_out"))
 READY = {"status": "ready"}
 
 
@@ -351,6 +353,19 @@ def test_a_stream_goes_on_elsewhere_with_the_next_block(ask: Ask) -> None:
     starts = [httpx.URL(url).params["from"] for url in script.asked]
     assert starts == ["5", "7", "7", "8", "10", "10", "10", "10"]
     assert all(httpx.URL(url).params["namespace"] == "3" for url in script.asked)
+
+
+def test_a_stream_of_views_goes_on_with_the_last_one_that_came(ask: Ask) -> None:
+    """A view comes again when its outcome changes, so what came last is asked for again."""
+    views = [make_view(view=number, outcome=outcome) for number, outcome in VIEWS_SEEN]
+    events = [f"id: {view.view}\nevent: view\ndata: {msgspec.json.encode(view).decode()}\n\n" for view in views]
+    stream = {"headers": {"Content-Type": "text/event-stream"}}
+    script = Script(
+        httpx.Response(200, text="".join(events[:2]), **stream),  # type: ignore[arg-type]
+        httpx.Response(200, text="".join(events[2:]), **stream),  # type: ignore[arg-type]
+    )
+    assert ask(URLS, script.transport, "stream_views", take=3) == views
+    assert script.asked == ["http://one/v1/stream/views", "http://two/v1/stream/views?from=8"]
 
 
 def test_a_stream_without_a_height_begins_after_the_latest_block(ask: Ask) -> None:
