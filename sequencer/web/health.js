@@ -2,12 +2,18 @@
 
 import { count, duration, list, plural, rate } from "./format.js";
 
-// A validator that is connected does not take part when nothing of it came for long, or for some views and a moment.
-const QUIET_VIEWS = 12;
-const QUIET_MS = 1500;
-const QUIET_MS_MAX = 5000;
+// A connected validator is silent when it missed some views and a moment, or when nothing came for long: of a halted
+// network no view ends.
+const QUIET_VIEWS = 3;
+const QUIET_MS = 2000;
+const LONG_MS = 5000; // of silence or without a block: an idle network makes two a second, unless it is told otherwise
 const SILENT_MS = 2500; // without an answer of the node: a question takes it milliseconds
-const STALLED_MS = 5000; // without a new block: an idle network makes two a second
+
+/** What is long here: some views more than the last ones that succeeded took. */
+function computeLong(model) {
+  const decided = model.views.filter((view) => view.outcome === "decided" && view.ended_ms !== null).slice(-QUIET_VIEWS);
+  return Math.max(LONG_MS, ...decided.map((view) => 3 * (view.ended_ms - view.started_ms)));
+}
 
 /** "self", "voting", "quiet" (connected, but no vote of it is seen) or "gone" (no connection). */
 export function findPresence(model, name) {
@@ -17,10 +23,10 @@ export function findPresence(model, name) {
   if (!model.views.length) return "voting";
   const newest = Math.max(...Object.values(model.heard)); // of anybody: where nobody says anything, nobody is quiet
   const quietMs = newest - (model.heard[name] ?? model.views[0].started_ms);
-  if (quietMs > QUIET_MS_MAX) return "quiet";
   const ended = model.views.filter((view) => view.ended_ms !== null).slice(-QUIET_VIEWS);
-  const isSeen = ended.length < QUIET_VIEWS || ended.some((view) => hasVoted(view, name));
-  return isSeen || quietMs <= QUIET_MS ? "voting" : "quiet";
+  if (quietMs > computeLong(model)) return "quiet";
+  const hasMissed = ended.length === QUIET_VIEWS && !ended.some((view) => hasVoted(view, name));
+  return hasMissed && quietMs > QUIET_MS ? "quiet" : "voting";
 }
 
 export const hasVoted = (view, name) =>
@@ -73,7 +79,7 @@ export function describeHealth(model, now) {
       `It goes on as soon as validators with ${count(missing)} stake are back: nothing is lost.`);
   }
   const stalledMs = model.progressAt === null ? 0 : now - model.progressAt;
-  if (stalledMs > STALLED_MS) {
+  if (stalledMs > computeLong(model)) {
     const text = `Nothing finalized for ${duration(stalledMs / 1000)}.`;
     return say("risk", text, "Nothing is finalized.", `Enough stake answers${silence ? `, though ${silence}` : ""}. View ${count(status.view)} is waiting for ${status.leader ?? "its leader"}.`);
   }

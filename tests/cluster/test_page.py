@@ -141,12 +141,18 @@ def test_the_margin_to_a_halt_is_counted_in_stake(
         expect(page.locator("#detail")).to_contain_text(detail)
 
 
-def test_a_validator_that_is_connected_and_never_votes_is_silent(browser: Browser, answers: Answers) -> None:
+@pytest.mark.parametrize(("views", "ms"), [(3, 2100), (0, 5100)])
+def test_a_validator_that_is_connected_and_does_not_vote_is_silent(
+    browser: Browser, answers: Answers, views: int, ms: int
+) -> None:
+    """Three views and two seconds are enough, or five seconds when no view ends; each alone is not."""
     others = [name for name in NAMES if name != "n1"]
-    answers.heard["n1"] -= 2000
-    for view in answers.views[-20:]:
-        view |= {"quorum_voters": others, "finalize_voters": others}
+    for view in answers.views[-3:]:
+        view |= {"quorum_voters": others, "finalize_voters": others} if views else {}
+    answers.heard["n1"] -= 1900 if views else 4900
     with open_page(browser, answers) as (page, _):
+        expect(page.locator(".names li", has_text="n1")).to_have_attribute("data-presence", "voting")
+        answers.heard["n1"] = answers.now_ms - ms
         expect(page.locator(SENTENCE)).to_contain_text("n1 is silent; one more validator lost halts the network.")
         expect(page.locator("#stake")).to_contain_text("✕ does not vote")
 
