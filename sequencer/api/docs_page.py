@@ -166,6 +166,8 @@ def _render_shape(name: str, schema: Json) -> str:
 def _describe_type(schema: Json) -> str:
     """A JSON Schema in a few words, as HTML."""
     match schema:
+        case {"x-event-data": data}:
+            return f"events with {_describe_type(data)}"
         case {"$ref": str(ref)}:
             name = escape(ref.rpartition("/")[2])
             return f"<a href='#shape-{name}'>{name}</a>"

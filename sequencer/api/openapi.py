@@ -20,6 +20,8 @@ Json = dict[str, Any]
 
 _REF: Final = "#/components/schemas/{name}"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+EVENTS_KEYWORD: Final = "x-event-data"
+"""Of the schema of a stream: what stands as JSON in the data of its events. OpenAPI 3.1 has no word for that."""
 _STATUS_TEXTS: Final = {
     400: "The request is wrong.",
     404: "There is no such thing.",
@@ -148,7 +150,10 @@ def _describe_answers(answers: Iterable[Answer], schemas: Mapping[str, Json]) ->
     for answer in answers:
         entry = described.setdefault(str(answer.status), {"description": answer.description, "content": {}})
         if answer.schema is not None:
-            entry["content"][answer.media_type] = {"schema": dict(answer.schema)}
+            schema = dict(answer.schema)
+            if answer.shapes:
+                schema[EVENTS_KEYWORD] = _refer(answer.shapes)
+            entry["content"][answer.media_type] = {"schema": schema}
         elif answer.shapes:
             schema = _refer(answer.shapes)
             entry["content"][answer.media_type] = {"schema": schema, "example": make_example(schema, schemas)}

@@ -71,7 +71,9 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A success. JSON has one of some `shapes`, anything else a `schema`."""
+    """A success. JSON has one of some `shapes`, anything else a `schema`; where it has both, it is a stream of events
+    of these shapes.
+    """
 
     shapes: tuple[type[Struct], ...] = ()
     description: str = "The answer."

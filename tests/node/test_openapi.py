@@ -18,7 +18,7 @@ from sequencer.api.app import make_app, make_table
 from sequencer.api.dispatch import Endpoint
 from sequencer.api.examples import make_example
 from sequencer.api.measuring import Measured
-from sequencer.api.openapi import list_kinds, write_document
+from sequencer.api.openapi import EVENTS_KEYWORD, list_kinds, write_document
 from sequencer.api.origins import AnyOrigin
 from sequencer.api.route import TAGS, Route
 from tests.node.fake_node import FakeNode, make_client
@@ -92,6 +92,13 @@ def test_every_shape_is_in_the_document() -> None:
     shapes = {shape.__name__ for route in TABLE for answer in route.answers for shape in answer.shapes}
     assert shapes <= set(SCHEMAS)
     assert len(shapes) >= 15
+
+
+def test_a_stream_says_what_its_events_hold() -> None:
+    for path, shape in (("/v1/stream/blocks", "BlockJson"), ("/v1/stream/views", "ViewJson")):
+        content = DOCUMENT["paths"][path]["get"]["responses"]["200"]["content"]["text/event-stream"]
+        refs = [entry["$ref"] for entry in content["schema"][EVENTS_KEYWORD]["oneOf"]]
+        assert refs == [f"#/components/schemas/{name}" for name in (shape, "LaggingJson", "ClosingJson")]
 
 
 @pytest.mark.parametrize("route", TABLE, ids=lambda route: route.name)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
+from msgspec import Struct
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
@@ -23,8 +24,10 @@ from sequencer.api.streaming.reader import LAG_SECONDS_DEFAULT, LAG_SECONDS_MAX,
 from sequencer.api.streaming.view_feed import ViewFeed
 from sequencer.api.views import Views
 from sequencer.directory import Directory
-from sequencer.schema.blocks import TransactionForm
+from sequencer.schema.blocks import BlockJson, TransactionForm
 from sequencer.schema.fields import HEIGHT_MAX
+from sequencer.schema.streams import ClosingJson, LaggingJson
+from sequencer.schema.views import ViewJson
 
 STREAMS_MAX: Final = 2048
 """Readers at a time. Each costs 30 KiB here and a descriptor; all together wait a second for a block at most."""
@@ -83,6 +86,11 @@ client that takes nothing of what it is sent for 20 s is cut off.\
 """
 
 
+def _describe_events(shape: type[Struct]) -> Answer:
+    shapes = (shape, LaggingJson, ClosingJson)
+    return Answer(shapes, "Events.", media_type=EVENT_STREAM, schema={"type": "string"})
+
+
 class Streams:
     """The routes under /v1/stream."""
 
@@ -115,7 +123,7 @@ class Streams:
                     again="misses nothing and gets nothing twice",
                 ),
                 parameters=(_FROM_HEIGHT, _FORM, NAMESPACE, _LAG_POLICY, _LAG),
-                answers=(Answer(description="Events.", media_type=EVENT_STREAM, schema={"type": "string"}),),
+                answers=(_describe_events(BlockJson),),
                 problems=(BLOCK_NOT_FOUND, TOO_MANY_STREAMS, SHUTTING_DOWN),
             ),
             Route(
@@ -135,7 +143,7 @@ class Streams:
                     again="begins with the view that it had last",
                 ),
                 parameters=(_FROM_VIEW, _LAG_POLICY, _LAG),
-                answers=(Answer(description="Events.", media_type=EVENT_STREAM, schema={"type": "string"}),),
+                answers=(_describe_events(ViewJson),),
                 problems=(TOO_MANY_STREAMS, SHUTTING_DOWN),
             ),
         )
