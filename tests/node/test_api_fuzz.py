@@ -23,7 +23,7 @@ from tests.node.api_world import open_node
 from tests.node.fake_node import FakeNode
 from tests.node.mesh import Keyring
 
-EXAMPLES = 6
+EXAMPLES = 4
 """Of each operation and kind of data, besides the boundaries that are always tried."""
 
 # 503 and 504 say "not now" and "not in time": a wait for 0.001 s ends so.
