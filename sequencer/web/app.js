@@ -34,6 +34,14 @@ function draw() {
   drawNode(model);
 }
 
+/** What changes with who is connected, before the rest has been asked. */
+function drawStatus() {
+  drawHealth(Date.now());
+  matrix.drawVotes();
+  drawStake(model);
+  drawNode(model);
+}
+
 function drawHealth(now) {
   const health = describeHealth(model, now);
   setAttribute(byId("health"), "data-level", health.level);
@@ -84,5 +92,5 @@ function drawLegend() {
 
 drawLegend();
 draw();
-new Source(model, draw).start();
+new Source(model, drawStatus, draw).start();
 setInterval(() => document.hidden || drawHealth(Date.now()), 1000); // time passes although no answer comes

@@ -1,6 +1,6 @@
 // The views side by side: what became of each, who voted in it, and which faults were running. One column is one view.
 
-import { byId, h, keyed, s, setAttribute, setText } from "./dom.js";
+import { byId, h, keyed, redraw, s, setAttribute, setText } from "./dom.js";
 import { count, milliseconds, plural } from "./format.js";
 import { findPresence, hasVoted, isSilent } from "./health.js";
 import { COLOURS, keyOf } from "./model.js";
@@ -95,9 +95,9 @@ export class Matrix {
   drawAxis() {
     const marks = [];
     this.shown.forEach((view, column) => {
-      if (view.view % 10 === 0) marks.push(s("text", { x: column * COLUMN + COLUMN / 2 - 1, y: 12 }, count(view.view)));
+      if (view.view % 10 === 0) marks.push([column * COLUMN + COLUMN / 2 - 1, count(view.view)]);
     });
-    this.axis.replaceChildren(...marks);
+    redraw(this.axis, marks, () => marks.map(([x, text]) => s("text", { x, y: 12 }, text)));
   }
 
   drawVotes() {
@@ -112,11 +112,14 @@ export class Matrix {
     setAttribute(this.votes, "height", height);
     setAttribute(this.votes, "aria-label", describeVotes(members, ended));
     const chosen = shown.findIndex((view) => keyOf(view) === this.chosen);
-    this.votes.replaceChildren(
-      ...presence.map((now, place) => s("path", { class: isSilent(now) ? "lane silent" : "lane", d: `M0 ${(place + 0.5) * high}h${this.columns * COLUMN}` })),
-      chosen < 0 ? "" : s("rect", { class: "column", x: chosen * COLUMN - 1, y: 0, width: COLUMN, height }),
-      ...drawGlyphs(members, shown, model, high),
-    );
+    const lanes = presence.map((now, place) => ({
+      class: isSilent(now) ? "lane silent" : "lane", d: `M0 ${(place + 0.5) * high}h${this.columns * COLUMN}`,
+    }));
+    const paths = [...lanes, ...computeGlyphs(members, shown, model, high)];
+    redraw(this.votes, [paths, chosen, height], () => [
+      ...paths.map((path) => s("path", path)),
+      chosen < 0 ? null : s("rect", { class: "column", x: chosen * COLUMN - 1, y: 0, width: COLUMN, height }),
+    ]);
   }
 
   drawNames(members, presence, ended) {
@@ -143,13 +146,15 @@ export class Matrix {
     this.faultNames.hidden = !faults.length;
     setAttribute(this.faults, "height", faults.length * ROW);
     setAttribute(this.faults, "aria-label", faults.length ? `Faults: ${faults.map(describeFault).join("; ")}` : null);
-    this.faults.replaceChildren(...faults.flatMap((fault, row) => {
+    const bands = faults.map((fault) => {
       const x = this.place(fault.since_ms);
-      const width = Math.max(4, this.place(fault.until_ms ?? end) - x);
-      const isLate = x + 8 * describeFault(fault).length > this.columns * COLUMN;
+      return { text: describeFault(fault), x, width: Math.max(4, this.place(fault.until_ms ?? end) - x) };
+    });
+    redraw(this.faults, bands, () => bands.flatMap(({ text, x, width }, row) => {
+      const isLate = x + 8 * text.length > this.columns * COLUMN;
       return [
-        s("rect", { x, y: row * ROW + 3, width, height: ROW - 6, rx: 3 }, s("title", {}, describeFault(fault))),
-        s("text", { x: isLate ? x - 5 : x + 5, y: row * ROW + 16, "text-anchor": isLate ? "end" : "start" }, describeFault(fault)),
+        s("rect", { x, y: row * ROW + 3, width, height: ROW - 6, rx: 3 }, s("title", {}, text)),
+        s("text", { x: isLate ? x - 5 : x + 5, y: row * ROW + 16, "text-anchor": isLate ? "end" : "start" }, text),
       ];
     }));
   }
@@ -238,7 +243,7 @@ function describeVotes(members, ended) {
 const describeFault = (fault) => [fault.fault.replaceAll("_", " "), ...fault.targets].join(" ");
 
 /** One path per kind of mark, whatever the number of validators: a ring, a dot in it, a cross, a dash for nothing. */
-function drawGlyphs(members, shown, model, high) {
+function computeGlyphs(members, shown, model, high) {
   const marks = { quorum: "", finalize: "", timeout: "", none: "" };
   const leads = Array.from({ length: COLOURS }, () => "");
   shown.forEach((view, column) => {
@@ -255,7 +260,7 @@ function drawGlyphs(members, shown, model, high) {
     });
   });
   return [
-    ...leads.map((d, colour) => d && s("path", { class: "lead", "data-colour": colour, d })).filter(Boolean),
-    ...Object.entries(marks).map(([kind, d]) => s("path", { class: `mark ${kind}`, d })),
+    ...leads.map((d, colour) => ({ class: "lead", "data-colour": colour, d })),
+    ...Object.entries(marks).map(([kind, d]) => ({ class: `mark ${kind}`, d })),
   ];
 }

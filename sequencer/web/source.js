@@ -8,9 +8,10 @@ const VIEWS_ASKED_MAX = 200;
 const GAP_MS = 5000; // after a pause longer than this the newest views are asked for, not all that were missed
 
 export class Source {
-  /** `onUpdate` is called when the status has come, after every round of answers, and when there was none. */
-  constructor(model, onUpdate) {
+  /** `onStatus` is called when the status has come, `onUpdate` after every round of answers, and when there was none. */
+  constructor(model, onStatus, onUpdate) {
     this.model = model;
+    this.onStatus = onStatus;
     this.onUpdate = onUpdate;
     this.round = 0;
     this.runs = 0; // how often asking was begun or ended: an old run sees that it is over
@@ -49,7 +50,7 @@ export class Source {
       model.lost ??= model.answeredAt ?? Date.now();
       return;
     }
-    this.onUpdate(); // who is connected and who leads is known now; the rest may take its time
+    this.onStatus(); // who is connected and who leads is known now; the rest may take its time
     // Who leads, votes or is punished changes with the ledger: then at once, else now and then.
     const { epoch, mode, benched, jailed, tombstoned } = model.status;
     const shape = JSON.stringify([epoch, mode, benched, jailed, tombstoned]);

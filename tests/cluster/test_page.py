@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect
@@ -24,6 +24,7 @@ from tests.cluster.page_audit import find_flaws
 
 EVIL = "<img src=x onerror=window.isBroken=1>"
 SENTENCE = "#sentence"
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 RED = {"light": "rgb(179, 65, 0)", "dark": "rgb(255, 146, 89)"}
 
 
@@ -105,40 +106,33 @@ def test_a_healthy_network_is_told_in_one_sentence_and_seven_parts(browser: Brow
         assert [link.get_attribute("href") for link in page.locator("nav a").all()] == ["docs", "metrics"]
 
 
-@pytest.mark.parametrize(
-    ("lost", "weights", "level", "sentence", "detail"),
-    [
-        (["n2"], (100,) * 4, "risk", "n2 is silent; one more validator lost halts the network.", ""),
-        (["n2"], (100,) * 7, "ok", "n2 is silent; any one more may fail without a halt.", ""),
-        (["n2"], (10, 300, 10, 300), "risk", "n2 is silent; losing n1 or n3 halts the network.", ""),
-        (
-            ["n2", "n3"],
-            (100,) * 4,
-            "halted",
-            "Halted: n2 and n3 are silent.",
-            "200 of 400 stake answers; finality needs 267",
-        ),
-    ],
-)
-def test_the_margin_to_a_halt_is_counted_in_stake(
-    browser: Browser,
-    answers: Answers,
-    lost: list[str],
-    weights: tuple[int, ...],
-    level: str,
-    sentence: str,
-    detail: str,
-) -> None:
-    answers.validators = make_validators(weights)
-    names = [f"n{number}" for number in range(len(weights))]
-    answers.status["peers"] = names[1:]
-    answers.heard = dict.fromkeys(names[1:], answers.now_ms)
-    answers.views = [make_view(number, quorum_voters=names) for number in range(VIEWS)]
-    lose(answers, *lost)
+MARGINS = [
+    (["n2"], (100,) * 4, "risk", "n2 is silent; one more validator lost halts the network.", ""),
+    (["n2"], (100,) * 7, "ok", "n2 is silent; any one more may fail without a halt.", ""),
+    (["n2"], (10, 300, 10, 300), "risk", "n2 is silent; losing n1 or n3 halts the network.", ""),
+    (
+        ["n2", "n3"],
+        (100,) * 4,
+        "halted",
+        "Halted: n2 and n3 are silent.",
+        "200 of 400 stake answers; finality needs 267",
+    ),
+]
+"""Who is lost, what everybody weighs -> level, sentence, detail."""
+
+
+def test_the_margin_to_a_halt_is_counted_in_stake(browser: Browser, answers: Answers) -> None:
     with open_page(browser, answers) as (page, _):
-        expect(page.locator(SENTENCE)).to_contain_text(sentence)
-        expect(page.locator("#health")).to_have_attribute("data-level", level)
-        expect(page.locator("#detail")).to_contain_text(detail)
+        for lost, weights, level, sentence, detail in MARGINS:
+            names = [f"n{number}" for number in range(len(weights))]
+            answers.validators = make_validators(weights)
+            answers.heard = dict.fromkeys(names[1:], answers.now_ms)
+            answers.views[-3:] = [make_view(number, quorum_voters=names) for number in range(VIEWS - 3, VIEWS)]
+            answers.status |= {"peers": names[1:], "epoch": answers.status["epoch"] + 1, "height": VIEWS}
+            lose(answers, *lost)
+            expect(page.locator(SENTENCE)).to_contain_text(sentence)
+            expect(page.locator("#health")).to_have_attribute("data-level", level)
+            expect(page.locator("#detail")).to_contain_text(detail)
 
 
 @pytest.mark.parametrize(("views", "ms"), [(3, 2100), (0, 5100)])
@@ -157,16 +151,15 @@ def test_a_validator_that_is_connected_and_does_not_vote_is_silent(
         expect(page.locator("#stake")).to_contain_text("✕ does not vote")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_lost_leader_is_red_and_has_a_mark_besides_the_colour(
-    browser: Browser, answers: Answers, scheme: Any
-) -> None:
-    with open_page(browser, answers, color_scheme=scheme) as (page, _):
+def test_a_lost_leader_is_red_and_has_a_mark_besides_the_colour(browser: Browser, answers: Answers) -> None:
+    with open_page(browser, answers) as (page, _):
         row = page.locator(".names li", has_text="n2")
         expect(row).to_have_attribute("data-presence", "voting")
         lose(answers, "n2")
         answers.views.append(make_failed_view(VIEWS, "n2 leads, and the connection to it was lost."))
-        expect(row).to_have_css("color", RED[scheme])
+        expect(row).to_have_css("color", RED["light"])
+        page.emulate_media(color_scheme="dark")
+        expect(row).to_have_css("color", RED["dark"])
         expect(row).to_have_attribute("title", "n2: silent, no connection")
         expect(page.locator(".part.silent")).to_contain_text("✕ n2")
         expect(page.locator("#node")).to_contain_text("✕ n2")
@@ -299,28 +292,19 @@ def walk_by_tab(page: Page) -> list[str]:
     return visited
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
-def test_it_can_be_read_in_both_schemes_and_at_any_width(
-    browser: Browser, answers: Answers, scheme: Any, width: int
-) -> None:
+def test_it_can_be_read_in_both_schemes_and_at_any_width(browser: Browser, answers: Answers) -> None:
     make_everything_happen(answers)
-    with open_page(browser, answers, color_scheme=scheme, viewport={"width": width, "height": 800}) as (page, _):
+    answers.views.append(make_view(VIEWS, outcome="open", ended_ms=None, fc_after_ms=None))
+    with open_page(browser, answers) as (page, _):
         expect(page.locator("#feed .evidence")).to_be_visible()
         page.locator("[role=option]").last.click()
         expect(page.locator("#view")).to_be_visible()
-        assert find_flaws(page) == []
-
-
-def test_it_stands_still_for_who_wants_no_motion(browser: Browser, answers: Answers) -> None:
-    answers.views.append(make_view(VIEWS, outcome="open", ended_ms=None, fc_after_ms=None))
-    moving = "document.getAnimations().length"
-    with open_page(browser, answers, reduced_motion="reduce") as (page, _):
-        expect(page.locator("[role=option].open")).to_be_visible()
-        assert page.evaluate(moving) == 0
-    with open_page(browser, answers, reduced_motion="no-preference") as (page, _):
-        expect(page.locator("[role=option].open")).to_be_visible()
-        assert page.evaluate(moving) > 0
+        for width in (1280, 360):
+            page.set_viewport_size({"width": width, "height": 800})
+            for scheme in SCHEMES:
+                page.emulate_media(color_scheme=scheme)
+                assert find_flaws(page) == [], f"{scheme}, {width} px"
+        assert page.evaluate("document.getAnimations().length") == 0, "nothing moves by itself, for nobody"
 
 
 def test_it_asks_for_what_is_new_keeps_a_bounded_part_and_rests_when_nobody_looks(
