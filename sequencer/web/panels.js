@@ -90,7 +90,7 @@ function describeMember(member, committees, name, model) {
 
 const since = (after, view) => (after === null || !view.proposal ? null : Math.max(0, after - view.proposal.after_ms));
 const PHASES = [
-  ["Until a proposal comes", (view) => view.proposal?.after_ms ?? null],
+  ["Until a proposal", (view) => view.proposal?.after_ms ?? null],
   ["Proposal to QC", (view) => since(view.qc_after_ms, view)],
   ["Proposal to finality", (view) => since(view.fc_after_ms, view)],
 ];
