@@ -21,6 +21,9 @@ LINES_MAX: Final = 20_000
 FRAMES_MAX: Final = 8
 """Of each task, the innermost ones."""
 
+_TRIO: Final = "trio/"
+_TRAPS: Final = frozenset({"wait_task_rescheduled", "_real_async_yield"})
+"""Where every task that waits ends."""
 _ROOT: Final = Path(__file__).parents[2]
 
 log = structlog.get_logger("process")
@@ -57,9 +60,16 @@ def write_task_tree(path: Path) -> None:
 def _describe(task: "trio.lowlevel.Task", depth: int) -> Iterator[str]:
     indent = "  " * depth
     yield f"{indent}{task.name}"
-    frames = list(task.iter_await_frames())
-    for frame, line in frames[-FRAMES_MAX:]:
-        yield f"{indent}  {_shorten(frame.f_code.co_filename)}:{line} {frame.f_code.co_qualname}"
+    places = [
+        (_shorten(frame.f_code.co_filename), line, frame.f_code.co_qualname)
+        for frame, line in task.iter_await_frames()
+        if frame.f_code.co_name not in _TRAPS
+    ]
+    # How Trio itself waits is the same for all; the last place says for what.
+    told = [place for place in places if not place[0].startswith(_TRIO)] or places[:1]
+    told += [place for place in places[-1:] if place not in told]
+    for file, line, name in told[-FRAMES_MAX:]:
+        yield f"{indent}  {file}:{line} {name}"
     for nursery in task.child_nurseries:
         for child in nursery.child_tasks:
             yield from _describe(child, depth + 1)
@@ -68,7 +78,7 @@ def _describe(task: "trio.lowlevel.Task", depth: int) -> Iterator[str]:
 def _shorten(filename: str) -> str:
     """Without the folders of this machine: from the package on."""
     path = Path(filename)
-    if path.is_relative_to(_ROOT):
-        return str(path.relative_to(_ROOT))
     parts = path.parts
-    return "/".join(parts[parts.index("site-packages") + 1 :]) if "site-packages" in parts else path.name
+    if "site-packages" in parts:  # perhaps below the root: first
+        return "/".join(parts[parts.index("site-packages") + 1 :])
+    return str(path.relative_to(_ROOT)) if path.is_relative_to(_ROOT) else path.name

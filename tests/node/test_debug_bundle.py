@@ -152,6 +152,8 @@ async def test_a_node_writes_its_task_tree_when_it_is_asked(tmp_path: Path) -> N
     assert tree.startswith(f"process {os.getpid()} at ")
     assert "somebody who waits" in tree
     assert "sequencer/debug/task_tree.py:" in tree
+    assert "sleep_forever" in tree
+    assert "_real_async_yield" not in tree
     assert str(Path(__file__).parents[2]) not in tree
     assert path.stat().st_mode & 0o777 == 0o600
 
