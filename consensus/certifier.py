@@ -45,6 +45,8 @@ class Certifier:
         self._qcs: dict[View, QuorumCertificate] = {}
         self._fcs: dict[View, FinalityCertificate] = {}
         self._floor = View(-1)
+        self._has_late = False
+        """Whether something from below the floor is kept: of use at the moment, and forgotten with the next view."""
         self._watch = Watch(context.network_id, context.epoch, context.stake_table, context.scheme)
         self.findings: list[Finding] = []
         """What `take_findings` will return."""
@@ -69,6 +71,7 @@ class Certifier:
         if known is not None:
             return False
         self._qcs[qc.view] = qc
+        self._has_late = self._has_late or qc.view < self._floor
         return True
 
     def note_tc(self, tc: TimeoutCertificate) -> list[Report]:
@@ -93,6 +96,7 @@ class Certifier:
     def add_quorum_vote(self, vote: QuorumVote, *, genuine: bool) -> QuorumCertificate | None:
         """R4: QuorumVotes of success_threshold for one leaf make its QC."""
         context = self._context
+        self._has_late = self._has_late or vote.view < self._floor
         qc: QuorumCertificate | None = None
         for outcome in self._votes.add(vote, genuine=genuine):
             match outcome:
@@ -115,6 +119,7 @@ class Certifier:
 
     def add_finalize_vote(self, vote: FinalizeVote, *, genuine: bool) -> FinalityCertificate | None:
         """R6: FinalizeVotes of success_threshold for one leaf, with its QC, make its FC."""
+        self._has_late = self._has_late or vote.view < self._floor
         fc: FinalityCertificate | None = None
         for outcome in self._finalizes.add(vote, genuine=genuine):
             match outcome:
@@ -176,9 +181,10 @@ class Certifier:
 
     def forget_below(self, view: View) -> None:
         """L4: nothing about views below this one is needed any more."""
-        if view < self._floor:
+        if view < self._floor or (view == self._floor and not self._has_late):
             return
         self._floor = view
+        self._has_late = False
         self._votes.forget_below(view)
         self._finalizes.forget_below(view)
         self._watch.forget_below(view)

@@ -469,10 +469,8 @@ class Replica(ReplicaState):
 
     def _move_window(self) -> None:
         """L4: the view or the tip has risen."""
-        oldest = self._compute_oldest_view()
-        if oldest > self._oldest_view:
-            self._oldest_view = oldest
-            self._certifier.forget_below(oldest)
+        self._oldest_view = self._compute_oldest_view()
+        self._certifier.forget_below(self._oldest_view)
 
     def _want(self, qc: QuorumCertificate) -> None:
         blocks = self._arrivals.want(qc, self._now)

@@ -3,13 +3,14 @@
 import pytest
 from msgspec.structs import replace
 
+from consensus.certifier import Certifier
 from consensus.effects import Decide, SetTimer
 from consensus.errors import InvalidMessage
 from consensus.events import Timer
 from consensus.fetch import WANTED_MAX
 from consensus.messages import LeafResponse, StatusResponse
 from consensus.parameters import ConsensusParameters
-from consensus.types import ValidatorId
+from consensus.types import ValidatorId, View
 from tests.lab import Bench, Lab, get_messages, select
 
 SUBJECT = 3
@@ -77,6 +78,21 @@ def test_l4_finality_certificates_from_below_the_window_are_not_kept_after_a_res
     bench.receive(0, StatusResponse(lab.qc(tip), None, lab.tc(21, lab.qc(tip))))
     assert bench.replica.view == 22
     assert not [view for view in bench.replica._certifier._fcs if view < tip.leaf.view]
+
+
+def test_l4_what_comes_late_is_forgotten_with_the_next_look_although_the_window_stands_still(lab: Lab) -> None:
+    """Certificates and votes from below the window are of use at once or never, whether or not the window moves."""
+    certifier = Certifier(lab.context, lab.validator)
+    blocks = lab.chain(12)
+    certifier.forget_below(View(10))
+    for block in blocks[:9]:
+        assert certifier.note_qc(lab.qc(block))
+        certifier.add_quorum_vote(lab.vote(0, block), genuine=True)
+        certifier.add_finalize_vote(lab.finalize(0, block), genuine=True)
+    assert certifier.note_qc(lab.qc(blocks[10]))
+    certifier.forget_below(View(10))
+    assert sorted(certifier._qcs) == [11]
+    assert len(certifier._votes) == len(certifier._finalizes) == 0
 
 
 def test_l4_a_bounded_number_of_leaves_is_wanted(lab: Lab) -> None:

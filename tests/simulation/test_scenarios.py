@@ -2,6 +2,8 @@
 
 import pytest
 
+from consensus.parameters import ConsensusParameters
+from consensus.types import Microseconds
 from netsim.cluster import Cluster
 from netsim.disk import DiskModel
 from netsim.network import Exponential, LinkModel, Uniform
@@ -239,6 +241,14 @@ def test_an_idle_leader_proposes_at_the_deadline_and_at_once_when_something_arri
     cluster.submit(10)
     cluster.run_until(lambda: cluster.count_transactions() == 10, timeout_seconds=interval)
     assert cluster.simulation.elapsed_seconds - start < 0.02
+
+
+def test_a_validator_that_is_a_quorum_by_itself_makes_no_chain_in_no_time() -> None:
+    """Nobody else's vote takes a while, nothing is idle, no disk is slow: all the same a second of time passes."""
+    parameters = ConsensusParameters(idle_interval=Microseconds(0))
+    cluster = Cluster(4, seed=3, stakes=(9, 1, 1, 1), parameters=parameters, workload=Workload(0))
+    cluster.run_for(1)
+    assert 500 <= cluster.height <= 1001
 
 
 @pytest.mark.parametrize("rate", [0, 10])
