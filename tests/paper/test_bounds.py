@@ -80,16 +80,23 @@ def test_l4_finality_certificates_from_below_the_window_are_not_kept_after_a_res
     assert not [view for view in bench.replica._certifier._fcs if view < tip.leaf.view]
 
 
-def test_l4_what_comes_late_is_forgotten_with_the_next_look_although_the_window_stands_still(lab: Lab) -> None:
+@pytest.mark.parametrize("kind", ["qc", "quorum vote", "finalize vote"])
+def test_l4_what_comes_late_is_forgotten_with_the_next_look_although_the_window_stands_still(
+    lab: Lab, kind: str
+) -> None:
     """Certificates and votes from below the window are of use at once or never, whether or not the window moves."""
     certifier = Certifier(lab.context, lab.validator)
     blocks = lab.chain(12)
     certifier.forget_below(View(10))
+    certifier.note_qc(lab.qc(blocks[10]))
     for block in blocks[:9]:
-        assert certifier.note_qc(lab.qc(block))
-        certifier.add_quorum_vote(lab.vote(0, block), genuine=True)
-        certifier.add_finalize_vote(lab.finalize(0, block), genuine=True)
-    assert certifier.note_qc(lab.qc(blocks[10]))
+        match kind:
+            case "qc":
+                assert certifier.note_qc(lab.qc(block))
+            case "quorum vote":
+                certifier.add_quorum_vote(lab.vote(0, block), genuine=True)
+            case _:
+                certifier.add_finalize_vote(lab.finalize(0, block), genuine=True)
     certifier.forget_below(View(10))
     assert sorted(certifier._qcs) == [11]
     assert len(certifier._votes) == len(certifier._finalizes) == 0
