@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-SEEDS = 200
+SEEDS = 100
 """Of a campaign: a mutant that needs more has survived."""
 
 
@@ -24,7 +24,7 @@ class Layer:
         return any(test == target or test.startswith(f"{target.removesuffix('/')}/") for target in self.targets)
 
 
-EXPLORER = ("tests/simulation/test_explorer.py", "tests/simulation/test_explorer_mutants.py")
+EXPLORER = tuple(f"tests/simulation/test_explorer{name}.py" for name in ("", "_mutants", "_replica"))
 NODE = tuple(f"tests/node/test_{name}.py" for name in ("node", "storage", "storage_checkpoint", "storage_recovery"))
 """Of the node's tests those that see what it does with a turn."""
 
