@@ -269,6 +269,11 @@ def main() -> ExitCode:
             raise
         print(f"error: {failure.message}", file=sys.stderr)
         return failure.code
+    if not faults:
+        narrator.console.print(
+            "\nYour own: [bold]. .venv/bin/activate && sequencer devnet[/], then open http://127.0.0.1:27700 "
+            "and type [bold]sequencer chaos kill-leader[/] in another terminal"
+        )
     return ExitCode.FAILED if faults else ExitCode.OK
 
 

@@ -281,9 +281,13 @@ def _print_start(cluster: "LocalCluster", *, is_new: bool, is_moved: bool, has_p
     console.print(
         f"Watch it in a browser: {cluster.url(first)}/\n"
         "Try in another terminal:\n"
-        f"  sequencer status{way}\n"
+        f"  sequencer watch{way}\n"
         f"  sequencer tx submit 0xc0ffee --wait=finalized --url {cluster.url(first)}\n"
-        f"  kill -9 {processes[last].pid}    # {last} dies, the others go on\n"
+        + (
+            f"  kill -9 {processes[last].pid}    # {last} dies, the others go on\n"
+            if is_moved
+            else f"  sequencer chaos kill-leader{_home_option(cluster)}    # the others go on\n"
+        )
         + (f"  sequencer chaos partition {last} --for 10{_home_option(cluster)}\n" if has_proxies else "")
     )
 

@@ -120,7 +120,7 @@ def test_devnet_from_the_first_command_to_a_resumed_chain(tmp_path: Path, base_p
         _, talk = process.communicate(timeout=SECONDS)
         assert process.returncode == ExitCode.OK, talk
         assert "127.0.0.1" in talk
-        assert "kill -9" in talk
+        assert "sequencer chaos kill-leader" in talk
         assert f"in a browser: {ready['nodes'][0]['page']}\n" in talk
         wait_until_gone(pids)
 
