@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sequencer.survey import Place, Reply
     from sequencer.view_story import Sight, Story, Weights
 
+LATEST: Final = "latest"
 FOLLOWING_VIEWS: Final = 3
 CHANGES_TOLD_MAX: Final = 6
 PAGE_VIEWS: Final = 256
@@ -40,6 +41,9 @@ def why(
     """Say in plain words why a view failed, or how it went. Ends with 4 when no node can be reached."""
     if sum((view is not None, last_failed, height is not None)) > 1:
         raise CommandError("a VIEW, --last-failed and --height contradict each other; give one", ExitCode.USAGE)
+    if view is not None and view != LATEST and not (view.isascii() and view.isdigit()):
+        message = f'"{view}" is no view: give a number such as 17, or {LATEST}, or --last-failed, or --height H'
+        raise CommandError(message, ExitCode.USAGE)
     from sequencer.survey import Place, make_unreachable
 
     places = [Place(name, address) for name, address in resolve_urls(url, home)]
@@ -78,11 +82,8 @@ def _choose_view(text: str | None, height: int | None, pages: "Sequence[Reply[Vi
         return _find_view_of(height, pages)
     if text is None:
         return _find_last_failed(pages)
-    if text == "latest":
+    if text == LATEST:
         return latest
-    if not (text.isascii() and text.isdigit()):
-        message = f'"{text}" is no view: give a number such as {latest}, or latest, or --last-failed, or --height H'
-        raise CommandError(message, ExitCode.USAGE)
     return int(text)
 
 
