@@ -7,10 +7,17 @@ from hypothesis import Phase, settings
 
 from tests.lab import Lab
 
-settings.register_profile("large")
+settings.register_profile("default", deadline=None)
+"""No test depends on how fast the machine is at the moment."""
+settings.register_profile("large", deadline=None)
 """Longer runs of the property tests that know it, with other examples each time."""
 settings.register_profile(
-    "mutants", phases=(Phase.explicit, Phase.generate), derandomize=True, database=None, report_multiple_bugs=False
+    "mutants",
+    phases=(Phase.explicit, Phase.generate),
+    derandomize=True,
+    database=None,
+    deadline=None,
+    report_multiple_bugs=False,
 )
 """That a test fails is all that is asked: not how small the example can be made."""
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
