@@ -3,11 +3,11 @@
 import os
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.lab import Lab
 
-settings.register_profile("default", deadline=None)
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """No test depends on how fast the machine is at the moment."""
 settings.register_profile("large", deadline=None)
 """Longer runs of the property tests that know it, with other examples each time."""
