@@ -31,8 +31,11 @@ DELAY: Final = "delay"
 PROCESS_FAULTS: Final = (KILL, CRASH, STOP, PAUSE)
 """A process was killed by a signal, ended with an error, ended in order though nobody here asked it to, is frozen."""
 LINK_FAULTS: Final = (PARTITION, DELAY)
-SCENARIO_FAULTS: Final = ("degrade", "cut", "flap", "clog", "corrupt", "rolling_restart", "reset", "burst")
-"""What only a scenario does: to links, to nodes in turn, and two that last for a moment."""
+SCENARIO_FAULTS: Final = (
+    *("degrade", "cut", "flap", "clog", "corrupt", "rolling_restart", "reset"),
+    *("burst", "oversize", "slow_readers"),
+)
+"""What only a scenario does: to links, to nodes in turn, and what clients do."""
 FAULTS: Final = (*PROCESS_FAULTS, *LINK_FAULTS, *SCENARIO_FAULTS)
 
 

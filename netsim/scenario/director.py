@@ -10,6 +10,7 @@ from netsim.scenario import faults as kinds
 from netsim.scenario.clocks import SetClocks
 from netsim.scenario.disks import BreakDisk, SlowDownDisk
 from netsim.scenario.faults import EventName, Fault, get_kind
+from netsim.scenario.files import ScenarioError
 from netsim.scenario.injection import Injection
 from netsim.scenario.links import (
     ClogLinks,
@@ -21,6 +22,7 @@ from netsim.scenario.links import (
     PartitionLinks,
     ResetLinks,
 )
+from netsim.scenario.model import Scenario
 from netsim.scenario.nodes import KillNodes, PauseNodes, RestartInTurn, SlowNodes
 from netsim.scenario.outcome import FaultRecord
 from netsim.scenario.recording import Recorder
@@ -47,6 +49,20 @@ _INJECTIONS: Final[dict[type[Any], Callable[[Stage, Any], Injection[Any]]]] = {
     kinds.Stake: SubmitStake,
     kinds.Burst: SubmitBurst,
 }
+
+
+def check_simulated(scenario: Scenario) -> None:
+    """Raises `ScenarioError` that names every fault that only processes know."""
+    unknown = [
+        f"fault {number} ({get_kind(fault)})"
+        for number, fault in enumerate(scenario.fault, 1)
+        if type(fault) not in _INJECTIONS
+    ]
+    if unknown:
+        raise ScenarioError(
+            f"{scenario.name} cannot run on the simulator: {'; '.join(unknown)}. It has no clients; processes have: "
+            "`sequencer chaos run` without --runtime"
+        )
 
 
 class Happening:

@@ -246,6 +246,22 @@ class Burst(FaultBase, frozen=True, tag="burst"):
     transactions: Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
+class Oversize(FaultBase, frozen=True, tag="oversize"):
+    """Clients submit so many transactions and batches to each target that are larger than any may be; all of them must
+    be refused. Processes only: the simulator has no clients.
+    """
+
+    target: Target = "all"
+    transactions: Annotated[int, Meta(ge=1, le=10_000)] = 100
+
+
+class SlowReaders(FaultBase, frozen=True, tag="slow_readers"):
+    """So many clients ask each target for a stream of the whole chain, and take nothing of it. Processes only."""
+
+    target: Target = "all"
+    readers: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
 Fault: TypeAlias = (
     Degrade
     | Cut
@@ -264,6 +280,8 @@ Fault: TypeAlias = (
     | Clock
     | Stake
     | Burst
+    | Oversize
+    | SlowReaders
 )
 
 

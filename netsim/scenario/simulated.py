@@ -19,7 +19,7 @@ from netsim.disk import DiskModel
 from netsim.network import Exponential
 from netsim.observer import Observer
 from netsim.scenario import judging
-from netsim.scenario.director import Director
+from netsim.scenario.director import Director, check_simulated
 from netsim.scenario.links import make_link_model
 from netsim.scenario.model import Scenario, Settings, Shape
 from netsim.scenario.outcome import Line, Outcome, Timeline, Verdict
@@ -52,7 +52,11 @@ _EPOCH_KEYS: Final = ("epoch_blocks", "unbonding_epochs")
 
 
 def run_scenario(scenario: Scenario, *, timeline: bool = False, observers: Sequence[Observer] = ()) -> Outcome:
-    """`timeline`: collect what the report draws; it changes nothing about the run. `observers` watch besides."""
+    """`timeline`: collect what the report draws; it changes nothing about the run. `observers` watch besides.
+
+    Raises `ScenarioError` for faults that only processes know.
+    """
+    check_simulated(scenario)
     with rare_collection():
         return ScenarioRun(scenario, observers, with_timeline=timeline).play()
 

@@ -9,11 +9,25 @@ from dataclasses import dataclass
 
 import trio
 
-from netsim.scenario.faults import Burst, Fault, Flap, Kill, Partition, Pause, Reset, RollingRestart, Trigger, get_kind
+from netsim.scenario.faults import (
+    Burst,
+    Fault,
+    Flap,
+    Kill,
+    Oversize,
+    Partition,
+    Pause,
+    Reset,
+    RollingRestart,
+    SlowReaders,
+    Trigger,
+    get_kind,
+)
 from sequencer.chaos.impairment import Impairment
 from sequencer.chaos.links import draw_groups, list_pairs, list_parted, make_impairment
 from sequencer.chaos.proxy import Pair
 from sequencer.chaos.stage import Stage
+from sequencer.chaos.strangers import open_slow_readers, submit_oversize
 
 
 @dataclass
@@ -96,7 +110,7 @@ class Injector:
             noted.close()
             happening.end = trio.current_time()
             self._predict()
-        if not isinstance(fault, Reset | Burst):
+        if not isinstance(fault, Reset | Burst | Oversize):
             self._stage.tell(f"{self._describe(happening)} has ended")
 
     @contextmanager
@@ -154,6 +168,14 @@ class Injector:
             case Burst():
                 happening.bites = fault.transactions
                 stage.traffic.burst(fault.transactions)
+            case Oversize():
+                await self._choose_nodes(fault.target, happening)
+                happening.bites = await submit_oversize(self._list_urls(happening), fault.transactions)
+            case SlowReaders():
+                await self._choose_nodes(fault.target, happening)
+                async with open_slow_readers(self._list_urls(happening), fault.readers) as happening.bites:
+                    yield
+                return
             case _:
                 raise ValueError(f"{get_kind(fault)} is unknown to processes")
         try:
@@ -169,7 +191,7 @@ class Injector:
                     await self._restart_in_turn(fault, happening)
                 case Flap():
                     await self._flap(fault, happening)
-                case Reset() | Burst():
+                case Reset() | Burst() | Oversize():
                     return
                 case _:
                     await trio.sleep_forever()
@@ -200,6 +222,9 @@ class Injector:
                 stage.proxies.impose(pairs, impairment)
         finally:
             stage.flapping.discard(impairment)
+
+    def _list_urls(self, happening: Happening) -> list[str]:
+        return [self._stage.cluster.url(name) for name in happening.nodes]
 
     async def _choose_nodes(self, target: str, happening: Happening) -> None:
         """The leader is looked at first and last thing before the blow: it changes with every view."""

@@ -14,7 +14,7 @@ import typer
 from sequencer.cli.chaos_devnet import COMMANDS
 from sequencer.cli.outcomes import append_json, choose_code, show_outcomes, sum_up, write_page
 from sequencer.cli.output import OutputFormat, OutputOption, make_console, print_json, talk
-from sequencer.failures import ExitCode, explain_failure
+from sequencer.failures import CommandError, ExitCode, explain_failure
 
 if TYPE_CHECKING:
     from netsim.scenario import Outcome, Scenario
@@ -72,6 +72,15 @@ def run(
 
         for _, scenario in chosen:
             check_supported(scenario)
+    else:
+        from netsim.scenario.director import check_simulated
+        from netsim.scenario.files import ScenarioError
+
+        try:
+            for _, scenario in chosen:
+                check_simulated(scenario)
+        except ScenarioError as error:
+            raise CommandError(str(error), ExitCode.USAGE) from error
     if json_file is not None:
         json_file.write_text("", encoding="utf-8")
     if report is not None:

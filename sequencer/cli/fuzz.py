@@ -150,14 +150,18 @@ def shrink(
 
 
 def _load(subject: str, nodes: int | None) -> "Scenario":
-    from netsim.scenario.files import read_scenario
+    from netsim.scenario.director import check_simulated
+    from netsim.scenario.files import ScenarioError, read_scenario
     from netsim.swarm.scenarios import sample_scenario
 
-    return (
-        sample_scenario(int(subject), nodes)
-        if subject.isascii() and subject.isdigit()
-        else read_scenario(Path(subject))
-    )
+    if subject.isascii() and subject.isdigit():
+        return sample_scenario(int(subject), nodes)
+    try:
+        scenario = read_scenario(Path(subject))
+        check_simulated(scenario)
+    except ScenarioError as error:
+        raise CommandError(f"{error}, or give a seed", ExitCode.USAGE) from error
+    return scenario
 
 
 @contextmanager

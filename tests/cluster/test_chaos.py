@@ -32,6 +32,17 @@ at = { seconds = 0.0 }
 for_seconds = 2.5
 
 [[fault]]
+kind = "oversize"
+transactions = 20
+at = { seconds = 0.2 }
+
+[[fault]]
+kind = "slow_readers"
+readers = 30
+at = { seconds = 0.4 }
+for_seconds = 2.0
+
+[[fault]]
 kind = "kill"
 target = "leader"
 at = { seconds = 3.0 }
@@ -55,8 +66,10 @@ def test_a_partition_and_a_leader_kill_are_survived_and_judged(tmp_path: Path) -
     assert (outcome["verdict"], outcome["runtime"]) == ("pass", "processes")
     judged = {line["what"]: line for line in outcome["safety"] + outcome["liveness"]}
     assert {"agreement", "ledger", "acknowledged transactions", "evidence", "trace rules", "flat memory"} <= set(judged)
-    assert [fault["kind"] for fault in outcome["faults"]] == ["partition", "kill"]
-    assert all(fault["bites"] for fault in outcome["faults"])
+    bites = {fault["kind"]: fault["bites"] for fault in outcome["faults"]}
+    assert all(bites.values())
+    assert set(bites) == {"partition", "oversize", "slow_readers", "kill"}
+    assert (bites["oversize"], bites["slow_readers"]) == (4 * 20, 4 * 30)
     assert outcome["figures"]["transactions_acknowledged"] > 0
     assert outcome["figures"]["transactions_lost"] == 0
     assert outcome["figures"]["new_leader_seconds_max"] > 0
@@ -65,7 +78,7 @@ def test_a_partition_and_a_leader_kill_are_survived_and_judged(tmp_path: Path) -
     home = tmp_path / "homes" / "short-1"
     assert list(home.glob("n*/node.log")), "--home keeps the logs"
     log = FaultLog(home / FAULTS_FILE)
-    assert [fault.fault for fault in log.read()] == ["partition", "kill"], "nodes could tell what was done to them"
+    assert {fault.fault for fault in log.read()} == set(bites), "nodes could tell what was done to them"
     assert log.read_active() == ()
     assert all(fault.targets and fault.by.startswith("chaos run: ") for fault in log.read())
     assert len(json.loads((home / TARGETS_FILE).read_text())) == 4
@@ -104,6 +117,13 @@ def test_a_scenario_that_cannot_run_is_a_matter_of_usage(tmp_path: Path, text: s
     result = run("chaos", "run", file)
     assert result.returncode == ExitCode.USAGE
     assert words in result.stderr
+    file.write_text("name = 'x'\n[[fault]]\nkind = 'oversize'\nat = { seconds = 1.0 }\n")
+    for command in (("chaos", "run", file, "--runtime", "simulator"), ("fuzz", "replay", file)):
+        simulated = run(*command)
+        assert simulated.returncode == ExitCode.USAGE
+        assert "fault 1 (oversize). It has no clients" in simulated.stderr
+    absent = run("fuzz", "replay", tmp_path / "absent.toml")
+    assert (absent.returncode, "cannot read the scenario" in absent.stderr) == (ExitCode.USAGE, True)
     unknown = run("chaos", "run", "no-such-thing")
     assert unknown.returncode == ExitCode.USAGE
     assert "leader-kills" in unknown.stderr

@@ -4,6 +4,7 @@ import pytest
 
 from netsim.scenario import faults as kinds
 from netsim.scenario.faults import Fault, Trigger, get_kind
+from netsim.scenario.files import ScenarioError
 from netsim.scenario.marks import MARKS
 from netsim.scenario.outcome import Verdict
 from netsim.scenario.simulated import ScenarioRun, run_scenario
@@ -72,9 +73,16 @@ def test_a_fault_bites_and_the_chain_goes_on(fault: Fault, marks: dict[str, int]
 
 
 def test_every_class_of_faults_is_tried_above() -> None:
-    assert {type(fault) for fault, _ in BITES} == set(kinds.Fault.__args__)
+    for_processes = {kinds.Oversize, kinds.SlowReaders}
+    assert {type(fault) for fault, _ in BITES} == set(kinds.Fault.__args__) - for_processes
     modes = {fault.mode for fault, _ in BITES if isinstance(fault, kinds.DiskFault)} | {"bit_rot"}
     assert modes == set(kinds.DiskMode.__args__)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", [kinds.Oversize, kinds.SlowReaders])
+def test_what_only_processes_know_is_refused(kind: type[kinds.Oversize | kinds.SlowReaders]) -> None:
+    with pytest.raises(ScenarioError, match=r"fault 1 \(.*\)\. It has no clients"):
+        run_scenario(make_play(kind(at=SOON)))
 
 
 def test_a_rotten_block_ends_whoever_reads_it() -> None:
