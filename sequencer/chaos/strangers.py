@@ -23,13 +23,13 @@ _READ_ALL: Final = (
 )
 
 
-async def submit_oversize(urls: Sequence[str], count: int) -> int:
+async def submit_oversize(urls: Sequence[str], count: int, *, transport: httpx.AsyncBaseTransport | None = None) -> int:
     """So many to each node, one by one. How many were refused; a node that does not answer is passed over.
 
     Raises `CommandError` when a node takes one.
     """
     refused = 0
-    async with httpx.AsyncClient(timeout=CONNECT_SECONDS, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=CONNECT_SECONDS, trust_env=False, transport=transport) as client:
         for url in urls:
             try:
                 limits = (await client.get(f"{url}/v1/limits")).json()

@@ -106,7 +106,7 @@ def run_prometheus(folder: Path, targets: Path, port: int) -> Iterator[Prometheu
             while not _is_ready(prometheus.url):
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)  # outside of any event loop
+                time.sleep(0.05)  # outside of any event loop, and there is nothing to be told by
             yield prometheus
         finally:
             process.kill()

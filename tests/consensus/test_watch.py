@@ -244,6 +244,18 @@ class TestMemory:
         proofs = watch.note_timeout(lab.timeout(0, 95, lab.genesis_qc))
         assert [type(proof) for proof in proofs] == [ForgottenFinalize]
 
+    def test_e4_nobody_erases_a_finality_by_a_vote_that_is_none_in_a_view_that_others_finalized(
+        self, lab: Lab, watch: Watch
+    ) -> None:
+        """The FC of that view vouches for those who are in it, and for nobody else."""
+        chain = lab.chain(5)
+        watch.note_finalize(lab.finalize(0, chain[2]))
+        watch.note_fc(lab.fc(chain[4], voters=(1, 2, 3)))
+        watch.note_finalize(replace(lab.finalize(0, chain[4]), signature=bytes(64)))
+        watch.forget_below(View(6 + watch_module.THINNING_VIEWS))
+        proofs = watch.note_timeout(lab.timeout(0, 95, lab.genesis_qc))
+        assert [type(proof) for proof in proofs] == [ForgottenFinalize]
+
     def test_l4_old_finality_is_kept_in_bounds_and_what_a_certificate_holds_replaces_it(
         self, lab: Lab, watch: Watch
     ) -> None:

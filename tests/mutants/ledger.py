@@ -285,6 +285,15 @@ MUTANTS: tuple[Mutant, ...] = (
         near=PROOFS,
     ),
     plant(
+        "finality-erased-by-others",
+        "E4",
+        "a vote whose signature is none erases an earlier finality, as long as others have finalized its view",
+        "consensus/watch.py",
+        "if any(leaf == signed.leaf and shut.holds(voter, signed.signature) for leaf, shut in roll.certificates):",
+        "if roll.certificates:",
+        near=("tests/consensus/test_watch.py",),
+    ),
+    plant(
         "operation-replayed",
         "J5",
         "an operation can be done again: the nonce stays",

@@ -130,6 +130,10 @@ def test_r6_a_block_that_is_decided_already_is_neither_kept_nor_traced_back(lab:
         bench.propose(block)
     bench.receive(0, StatusResponse(lab.genesis_qc, lab.fc(second), None))
     fetcher = bench.replica._fetcher
+    fetcher.want(first.commitment, View(1), (ValidatorId(0),), bench.now)
+    fetcher.want(lab.block(second, 3).commitment, View(3), (ValidatorId(0),), bench.now)
+    assert fetcher.is_busy
     assert fetcher.accept(ValidatorId(0), first, bench.now) == []
+    fetcher.accept(ValidatorId(0), lab.block(second, 3), bench.now)
     assert not fetcher.is_busy
     assert not fetcher._orphans
