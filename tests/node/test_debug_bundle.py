@@ -74,6 +74,18 @@ def test_no_byte_of_any_key_is_in_a_bundle(home: Home, tmp_path: Path) -> None:
     assert any(form in (home.path / "n0" / "notes.txt").read_bytes() for form in list_forms(secrets[0]))
 
 
+def test_of_the_environment_it_has_our_names_and_no_value(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEQUENCER_LOG_LEVEL", "value-that-is-ours")
+    monkeypatch.setenv("SOMEBODY_S_TOKEN", "value-of-somebody")
+    path = tmp_path / "bundle.tar.gz"
+    assert run("--home", home.path, "-o", path).exception is None
+    content = b"".join(read_bundle(path).values())
+    assert b"SEQUENCER_LOG_LEVEL" in content
+    assert not [text for text in (b"value-that-is-ours", b"SOMEBODY_S_TOKEN", b"value-of-somebody") if text in content]
+
+
 def test_a_bundle_says_what_is_in_it_and_what_is_not(home: Home, tmp_path: Path) -> None:
     path = tmp_path / "bundle.tar.gz"
     result = run("--home", home.path, "-o", path)
